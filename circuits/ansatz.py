@@ -1,0 +1,120 @@
+r"""The DARUAN ansätze: single-qubit data re-uploading circuits with <Z> as activation.
+
+Every ansatz starts with H on |0> and encodes $e_l = \mathrm{scale}_l x + \mathrm{shift}_l$ once in each of `reps`
+blocks. `scale` and `shift` are slots by default; a number (one for all blocks) or a sequence (one number a block)
+fixes them.
+
+Reference: Jiang et al., Quantum variational activation functions empower Kolmogorov-Arnold networks, 2025,
+arXiv:2509.14026.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from circuits.circuit import Circuit, Encode, Gate, Slot
+
+Fixed = float | Sequence[float] | None
+
+
+def pz(reps: int = 3, scale: Fixed = None, shift: Fixed = None) -> Circuit:
+    r"""Blocks RZ($\theta_{2l}$) RY($\theta_{2l+1}$) RZ($e_l$), then RZ RY: `2 * (reps + 1)` thetas.
+
+    With unit scales <Z> is a trigonometric polynomial of degree `reps` in x. The shift of a block and the RZ angle of
+    the next one add up: one of them is redundant, and counted all the same.
+
+    >>> print(pz(1))
+    0: |0>──H──RZ(theta[0])──RY(theta[1])──RZ(scale[0]*x[0]+shift[0])──RZ(theta[2])──RY(theta[3])──<Z>
+    """
+
+    def around(block: int) -> tuple[Gate, Gate]:
+        return Gate("RZ", 0, Slot("theta", 2 * block)), Gate("RY", 0, Slot("theta", 2 * block + 1))
+
+    return _reuploading("pz", reps, scale, shift, lambda block, e: (*around(block), Gate("RZ", 0, e)), around)
+
+
+def rpz(reps: int = 3, scale: Fixed = None, shift: Fixed = None) -> Circuit:
+    r"""Blocks RY($\theta_l$) RZ($e_l$), then RY: `reps + 1` thetas; pz without the angles its shifts make redundant."""
+
+    def around(block: int) -> tuple[Gate]:
+        return (Gate("RY", 0, Slot("theta", block)),)
+
+    return _reuploading("rpz", reps, scale, shift, lambda block, e: (*around(block), Gate("RZ", 0, e)), around)
+
+
+def px(reps: int = 3, scale: Fixed = None, shift: Fixed = None) -> Circuit:
+    r"""Blocks RZ($\theta_l$) RX($\arccos e_l$): `reps` thetas; x must satisfy $|e_l| \le 1$.
+
+    With unit scales <Z> is $\sqrt{1 - x^2}$ times a polynomial of degree `reps - 1`; $\theta = (\pi/2, 0, ..., 0)$
+    makes that polynomial the Chebyshev polynomial of the second kind $U_{reps-1}$. A final RZ is dead before <Z>; there
+    is none. While scale and shift are trainable an optimiser can push $|e_l|$ past 1, which is an error: fix them, or
+    keep the data well inside [-1, 1].
+    """
+    return _reuploading(
+        "px",
+        reps,
+        scale,
+        shift,
+        lambda block, e: (Gate("RZ", 0, Slot("theta", block)), Gate("RX", 0, e)),
+        through="arccos",
+    )
+
+
+def real(reps: int = 3, scale: Fixed = None, shift: Fixed = None) -> Circuit:
+    r"""Blocks X RY($\theta_l$) Z RY($e_l$): `reps` thetas; the state keeps real amplitudes."""
+    return _reuploading(
+        "real",
+        reps,
+        scale,
+        shift,
+        lambda block, e: (Gate("X", 0), Gate("RY", 0, Slot("theta", block)), Gate("Z", 0), Gate("RY", 0, e)),
+    )
+
+
+def mix(reps: int = 3, scale: Fixed = None, shift: Fixed = None) -> Circuit:
+    r"""Blocks RZ($\theta_{2l}$) RX($\theta_{2l+1}$) RY($e_l$), then RZ RX: `2 * (reps + 1)` thetas."""
+
+    def around(block: int) -> tuple[Gate, Gate]:
+        return Gate("RZ", 0, Slot("theta", 2 * block)), Gate("RX", 0, Slot("theta", 2 * block + 1))
+
+    return _reuploading("mix", reps, scale, shift, lambda block, e: (*around(block), Gate("RY", 0, e)), around)
+
+
+class _Ansatze(dict[str, Callable[..., Circuit]]):
+    def __missing__(self, name: object) -> Callable[..., Circuit]:
+        raise KeyError(f"There is no ansatz {name!r}; the known ones are {', '.join(self)}.")
+
+
+ANSATZE = _Ansatze(pz=pz, rpz=rpz, px=px, real=real, mix=mix)
+"""The shipped ansätze by name; a new one is a function above and an entry here."""
+
+
+def _reuploading(
+    name: str,
+    reps: int,
+    scale: Fixed,
+    shift: Fixed,
+    block: Callable[[int, Encode], Iterable[Gate]],
+    final: Callable[[int], Iterable[Gate]] = lambda block: (),
+    through: Literal["identity", "arccos"] = "identity",
+) -> Circuit:
+    """H, then `block(l, e_l)` for l = 0 ... reps-1, then `final(reps)`."""
+    if not isinstance(reps, int) or isinstance(reps, bool):
+        raise TypeError(f"Argument `reps` must be an int, but is {reps!r}.")
+    if reps < 0:
+        raise ValueError(f"Argument `reps` must not be negative, but is {reps}.")
+    scales, shifts = _per_block("scale", scale, reps), _per_block("shift", shift, reps)
+    gates = [Gate("H", 0)]
+    for index, (factor, offset) in enumerate(zip(scales, shifts, strict=True)):
+        gates += block(index, Encode(factor, offset, through=through))
+    fixed = "".join(f", {key}={value}" for key, value in (("scale", scale), ("shift", shift)) if value is not None)
+    return Circuit((*gates, *final(reps)), label=f"{name}({reps}{fixed})")
+
+
+def _per_block(name: str, value: Fixed, reps: int) -> Sequence[float | Slot]:
+    if value is None:
+        return [Slot(name, index) for index in range(reps)]
+    if isinstance(value, (int, float)):
+        return [value] * reps
+    if isinstance(value, str) or len(value) != reps:
+        raise ValueError(f"Argument `{name}` must be one number or {reps} (one a repetition), but is {value!r}.")
+    return list(value)

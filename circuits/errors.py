@@ -1,0 +1,23 @@
+"""The two errors a caller can act on; everything else is a plain TypeError or ValueError."""
+
+from importlib import import_module
+from typing import Any
+
+
+class UnsupportedCircuit(ValueError):
+    """An engine cannot evaluate this circuit; the message names the gate and an engine that can."""
+
+
+class EngineUnavailable(ImportError):
+    """A third-party package that an engine stands on is not installed; the message has the pip line."""
+
+
+def third_party(module: str, extra: str) -> Any:
+    """Import `module` of an optional package; only its absence becomes `EngineUnavailable`, other errors surface."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name != package:
+            raise
+        raise EngineUnavailable(f"Package {package!r} is not installed: run `pip install 'daruan[{extra}]'`.") from None

@@ -1,0 +1,185 @@
+r"""What follows from a circuit: facts that choose fast paths, and rewrites that keep its function.
+
+Nothing here knows an ansatz. `simplify` is what engines run: neighbouring rotations about one axis merged and gates
+that the readout cannot see dropped. `fuse` groups what does not depend on data, so that it meets the batch as one
+matrix.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from circuits.circuit import Circuit, Encode, Gate, Slot, add, terms
+from circuits.gates import GATES, bloch_matrix
+
+_ALL = frozenset("XYZ")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What engines want to know about a circuit.
+
+    Args:
+        wires: number of wires.
+        single_feature: whether all data come from one feature (or there are none).
+        encodings: every entry of data, in order.
+        pauli_rotations: whether every gate with an angle is RX, RY or RZ, so that each derivative is a difference of
+            two values at +-pi/2, and an encoding adds the frequencies -scale, 0, +scale.
+        degree: the value is a trigonometric polynomial of at most this degree in one phase: x itself, or
+            arccos(scale * x + shift) if all data enter through that. None if there is no such phase or a frequency is
+            trainable or not an integer.
+        bounded_domain: whether x must keep some |scale * x + shift| <= 1.
+    """
+
+    wires: int
+    single_feature: bool
+    encodings: tuple[Encode, ...]
+    pauli_rotations: bool
+    degree: int | None
+    bounded_domain: bool
+
+
+@lru_cache(maxsize=256)
+def facts(circuit: Circuit) -> Facts:
+    """The facts of the simplified circuit."""
+    circuit = simplify(circuit)
+    return Facts(
+        wires=circuit.wires,
+        single_feature=len({encoding.feature for encoding in circuit.encodings}) <= 1,
+        encodings=circuit.encodings,
+        pauli_rotations=all(len(gate.wires) == 1 for gate in circuit.gates if gate.angle is not None),
+        degree=_degree(circuit),
+        bounded_domain=any(encoding.through == "arccos" for encoding in circuit.encodings),
+    )
+
+
+def _degree(circuit: Circuit) -> int | None:
+    phases = {
+        (
+            encoding.feature,
+            encoding.through,
+            *((encoding.scale, encoding.shift) if encoding.through == "arccos" else ()),
+        )
+        for encoding in circuit.encodings
+    }
+    if len(phases) > 1:
+        return None
+    degree = 0.0
+    for gate in circuit.gates:
+        scales = [_frequency(term) for term in terms(gate.angle or 0.0) if isinstance(term, Encode)]
+        if any(isinstance(scale, Slot) for scale in scales):
+            return None
+        frequency = abs(sum(scale for scale in scales if isinstance(scale, float)))
+        # The generator P/2 contributes its eigenvalue difference 1; a controlled one also contributes 1/2.
+        if not (frequency / len(gate.wires)).is_integer():
+            return None
+        degree += frequency
+    return int(degree)
+
+
+def _frequency(encoding: Encode) -> float | Slot:
+    return encoding.scale if encoding.through == "identity" else 1.0
+
+
+@lru_cache(maxsize=256)
+def simplify(circuit: Circuit) -> Circuit:
+    """`merge` and `prune`, again and again until nothing changes. The function of x and parameters stays the same."""
+    rewritten = prune(merge(circuit))
+    return circuit if rewritten == circuit else simplify(rewritten)
+
+
+def merge(circuit: Circuit) -> Circuit:
+    r"""Rotations about one axis that follow each other on the same wires become one, $R(a) R(b) = R(a + b)$.
+
+    Rotations by the number 0 vanish. Fewer angles also mean fewer parameter shifts: angles that share a derivative are
+    shifted once.
+    """
+    gates: list[Gate] = []
+    for gate in circuit.gates:
+        if gate.angle == 0.0:
+            continue
+        before = next((i for i in reversed(range(len(gates))) if set(gates[i].wires) & set(gate.wires)), None)
+        if before is not None and gate.angle is not None:
+            previous = gates[before]
+            if (previous.name, previous.wires) == (gate.name, gate.wires) and previous.angle is not None:
+                total = add(previous.angle, gate.angle)
+                gates[before : before + 1] = [] if total == 0.0 else [Gate(gate.name, gate.wires, total)]
+                continue
+        gates.append(gate)
+    return Circuit(tuple(gates), circuit.readout, circuit.label)
+
+
+def prune(circuit: Circuit) -> Circuit:
+    r"""Drop the gates that no readout can see.
+
+    Walking backwards, each wire carries the Pauli letters that the evolved readouts $U^\dagger P U$ may have there; a
+    gate that commutes with all of them leaves every value as it is.
+    """
+    letters = [frozenset(string[wire] for string in circuit.strings) - {"I"} for wire in range(circuit.wires)]
+    kept: list[Gate] = []
+    for gate in reversed(circuit.gates):
+        seen = [letters[wire] for wire in gate.wires]
+        evolved = _evolve(gate, seen)
+        if evolved is not None:
+            kept.append(gate)
+            for wire, after in zip(gate.wires, evolved, strict=True):
+                letters[wire] = after
+    return Circuit(tuple(reversed(kept)), circuit.readout, circuit.label)
+
+
+def _evolve(gate: Gate, seen: list[frozenset[str]]) -> list[frozenset[str]] | None:
+    """The letters on the wires of `gate` before it, given those after it; None if it commutes with all of them."""
+    if not any(seen):
+        return None
+    if gate.name == "SWAP":
+        return seen[::-1]
+    axis = _axis(gate)
+    target = seen[-1]
+    if len(gate.wires) == 1:
+        if axis is not None and target <= {axis}:
+            return None
+        if axis is not None and gate.angle is not None:
+            return [target | (_ALL - {axis})]
+        matrix = bloch_matrix(GATES[gate.name].unitary)
+        return [frozenset(row for i, row in enumerate("XYZ") if any(matrix["XYZ".index(b), i] for b in target))]
+    aligned_control, aligned_target = seen[0] <= {"Z"}, target <= {axis}
+    if aligned_control and aligned_target:
+        return None
+    return [frozenset("Z") if aligned_control else _ALL, frozenset(axis or "") if aligned_target else _ALL]
+
+
+@lru_cache
+def _fixed_axis(name: str) -> str | None:
+    """The Pauli letter a fixed action turns about and so commutes with: Z for S, X for SX, none for H."""
+    matrix = GATES[name].matrix
+    assert matrix is not None
+    rotation = bloch_matrix(matrix)
+    return next((letter for i, letter in enumerate("XYZ") if np.array_equal(rotation[:, i], np.eye(3)[i])), None)
+
+
+def _axis(gate: Gate) -> str | None:
+    return GATES[gate.name].axis or _fixed_axis(gate.name)
+
+
+@lru_cache(maxsize=256)
+def fuse(circuit: Circuit) -> tuple[tuple[Gate, ...], ...]:
+    """The gates in groups that act one after the other; a group of several is a run without data on one wire.
+
+    Such a run is one matrix whatever the batch, so engines multiply it out before it meets the data. Gates move past
+    gates on other wires only, so the concatenated groups are the same circuit.
+    """
+    groups: list[list[Gate]] = []
+    latest: dict[int, int] = {}
+    for gate in circuit.gates:
+        wire = gate.wires[0]
+        if _fusible(gate) and wire in latest and _fusible(groups[latest[wire]][0]):
+            groups[latest[wire]].append(gate)
+            continue
+        groups.append([gate])
+        latest |= dict.fromkeys(gate.wires, len(groups) - 1)
+    return tuple(map(tuple, groups))
+
+
+def _fusible(gate: Gate) -> bool:
+    return len(gate.wires) == 1 and not gate.encodes

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -93,7 +94,7 @@ def check_tensor(name: str, tensor: object) -> None:
 
 def _check_domain(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> None:
     limited = dict.fromkeys(encoding for encoding in circuit.encodings if encoding.through == "arccos")
-    if not limited or not _values_visible(x):
+    if not limited or not _values_visible(x, *params.values()):
         return
     with torch.no_grad():
         for encoding in limited:
@@ -106,7 +107,17 @@ def _check_domain(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> 
                 )
 
 
-def _values_visible(tensor: Tensor) -> bool:
+def _values_visible(*tensors: Tensor) -> bool:
     if torch.compiler.is_compiling() or not _check_values.get():
         return False
-    return tensor.device.type != "meta" and not torch._C._functorch.is_batchedtensor(tensor)  # pyright: ignore[reportAttributeAccessIssue]
+    return not any(tensor.device.type == "meta" or _batched(tensor) for tensor in tensors)
+
+
+def _batched(tensor: Tensor) -> bool:
+    """Whether `torch.vmap` is at work at any level: under vmap(grad(f)) it hides beneath the wrapper of grad."""
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        if functorch.is_batchedtensor(tensor):
+            return True
+        tensor = functorch.get_unwrapped(tensor)
+    return False

@@ -5,7 +5,7 @@ several, is part of the circuit: the value of a circuit is the Born expectation 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -73,8 +73,17 @@ class Sum:
     terms: "tuple[float | Slot | Encode, ...]"
 
     def __post_init__(self) -> None:
-        if len(self.terms) < 2 or not all(isinstance(term, (float, Slot, Encode)) for term in self.terms):
-            raise ValueError(f"Argument `terms` of Sum must be two or more numbers, Slots or Encodes: {self.terms!r}.")
+        if not isinstance(self.terms, Sequence) or len(self.terms) < 2:
+            raise ValueError(
+                f"Argument `terms` of Sum must be two or more numbers, Slots or Encodes, but is {self.terms!r}."
+            )
+        numbers = (
+            term
+            if isinstance(term, (Slot, Encode))
+            else _number(term, "Argument `terms` of Sum", "numbers, Slots or Encodes")
+            for term in self.terms
+        )
+        object.__setattr__(self, "terms", tuple(numbers))
 
     def __str__(self) -> str:
         return "+".join(_text(term) for term in self.terms)
@@ -111,7 +120,7 @@ class Gate:
     def __init__(self, name: str, wires: int | Sequence[int], angle: Angle | int | None = None) -> None:
         if name not in GATES:
             raise ValueError(f"Argument `name` of Gate must be one of {', '.join(GATES)}, but is {name!r}.")
-        wires = (wires,) if isinstance(wires, int) else tuple(wires)
+        wires = tuple(wires) if isinstance(wires, Sequence) else (wires,)
         kind = GATES[name]
         if any(not isinstance(wire, int) or isinstance(wire, bool) or wire < 0 for wire in wires):
             raise ValueError(f"Argument `wires` of gate {name} must be non-negative ints, but is {wires!r}.")
@@ -152,6 +161,9 @@ class Circuit:
     label: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        for name in ("gates", "readout"):
+            if not isinstance(getattr(self, name), Iterable):
+                raise TypeError(f"Argument `{name}` must be a tuple, but is {getattr(self, name)!r}.")
         object.__setattr__(self, "gates", tuple(self.gates))
         if not isinstance(self.readout, str):
             object.__setattr__(self, "readout", tuple(self.readout))

@@ -13,10 +13,11 @@ def draw(circuit: Circuit, width: int = 100) -> str:
     0: |0>──H──●──<Z
     1: |0>─────X──Z>
     """
-    rows = [[f"{wire}: " for wire in range(circuit.wires)]]
+    indent = len(f"{circuit.wires - 1}: ")
+    rows = [[f"{wire}: ".rjust(indent) for wire in range(circuit.wires)]]
     for column in _columns(circuit):
-        if len(rows[-1][0]) + len(column[0]) > width and len(rows[-1][0]) > 3:
-            rows.append(["   "] * circuit.wires)
+        if len(rows[-1][0]) + len(column[0]) > width and len(rows[-1][0]) > indent:
+            rows.append([" " * indent] * circuit.wires)
         rows[-1] = [line + cell for line, cell in zip(rows[-1], column, strict=True)]
     return "\n\n".join("\n".join(row) for row in rows)
 

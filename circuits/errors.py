@@ -14,10 +14,11 @@ class EngineUnavailable(ImportError):
 
 def third_party(module: str, extra: str) -> Any:
     """Import `module` of an optional package; only its absence becomes `EngineUnavailable`, other errors surface."""
+    package = module.partition(".")[0]
     try:
+        import_module(package)
         return import_module(module)
     except ModuleNotFoundError as error:
-        package = module.partition(".")[0]
         if error.name != package:
             raise
         raise EngineUnavailable(f"Package {package!r} is not installed: run `pip install 'daruan[{extra}]'`.") from None

@@ -43,7 +43,7 @@ class Bloch(Engine):
             axis: Vector = [float(letter == other) for other in "XYZ"]
             for run in reversed(tail):
                 axis = _turn(_columns(run, x, params), axis)
-            values.append(torch.as_tensor(_dot(axis, state)).to(x))
+            values.append(torch.as_tensor(_dot(axis, state), dtype=x.dtype, device=x.device))
         return torch.stack(torch.broadcast_tensors(*values), dim=-1)
 
     def __repr__(self) -> str:

@@ -61,12 +61,12 @@ class PennyLane(BlackBox):
         node = qml.QNode(
             to_pennylane(circuit),
             self._device(circuit.wires),
-            interface="torch",
+            # lightning answers the torch interface in float32, whatever the dtype it was asked in.
+            interface="torch" if self.differentiable else "numpy",
             diff_method="backprop" if self.differentiable else None,
         )
         if self.shots is not None:
             node = qml.set_shots(node, shots=self.shots)
-        # lightning returns float32 for torch tensors, whatever their dtype, and float64 for numpy arrays.
         values = node(None, {"angle": table if self.differentiable else table.detach().numpy()})
         return torch.stack([torch.as_tensor(value).expand(len(table)) for value in values], dim=-1)
 

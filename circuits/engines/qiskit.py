@@ -36,6 +36,7 @@ class Qiskit(BlackBox):
     name: ClassVar[str] = "qiskit"
 
     def __init__(self, shots: int | None = None, seed: int | None = None) -> None:
+        third_party("qiskit", "qiskit")  # before Aer, which fails without it in an error of its own
         aer = third_party("qiskit_aer", "qiskit")
         check_sampling(shots, seed)
         self.shots = shots

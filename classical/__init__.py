@@ -1,0 +1,6 @@
+"""Classical baselines in plain torch."""
+
+from classical.lstm import LSTM
+from classical.mlp import MLP
+
+__all__ = ["LSTM", "MLP"]

@@ -1,0 +1,19 @@
+"""Quantum-inspired Kolmogorov-Arnold networks: a DARUAN circuit on every edge.
+
+>>> import torch
+>>> from qkan import QKAN, parameter_count
+>>> from circuits import pz
+>>> model = QKAN([2, 5, 1], circuit=pz(reps=3))
+>>> model(torch.zeros(10, 2)).shape
+torch.Size([10, 1])
+>>> parameter_count(model)
+{'weight': 15, 'base_weight': 15, 'bias': 6, 'theta': 120, 'scale': 45, 'shift': 45}
+"""
+
+from qkan.daruan import DARUAN, set_engine
+from qkan.fit import FitResult, fit
+from qkan.layer import QKANLayer
+from qkan.network import QKAN
+from qkan.parameters import parameter_count
+
+__all__ = ["DARUAN", "QKAN", "FitResult", "QKANLayer", "fit", "parameter_count", "set_engine"]

@@ -1,0 +1,89 @@
+r"""Initial values that keep the variance of a deep stack.
+
+A branch of a layer is $\sum_i w_{oi} f_{oi}(x_i)$. For independent standard normal inputs its mean is
+$\sum_i w_{oi} \mathrm{E} f_{oi}$ and its variance $\sum_i w_{oi}^2 \mathrm{Var} f_{oi}$. Both moments of every edge are
+computed by quadrature, so that any circuit and any base function start right: each branch gets an equal part of the
+unit variance, and the bias takes the mean away, which would otherwise pile up from layer to layer.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from circuits import Circuit, Slot, engines
+from circuits.lower import facts
+
+_NODES = 32
+_CHUNK = 2**20
+"""Values of the circuit computed at once."""
+
+
+def draw_slots(
+    circuit: Circuit, grid: tuple[int, ...], init_scale: float = 1.0, generator: torch.Generator | None = None
+) -> dict[str, Tensor]:
+    r"""Initial slots `(*grid, n)`, float64: angles uniform on $[-\pi, \pi)$, scales `init_scale`, shifts 0."""
+    slots = {
+        name: (2 * torch.rand(*grid, length, dtype=torch.float64, generator=generator) - 1) * math.pi
+        for name, length in circuit.slots.items()
+    }
+    for encoding in circuit.encodings:
+        for slot, start in ((encoding.scale, init_scale), (encoding.shift, 0.0)):
+            if isinstance(slot, Slot):
+                slots[slot.name][..., slot.index] = start
+    return slots
+
+
+def draw_weights(shape: Sequence[int], variance: Tensor, part: float, generator: torch.Generator | None) -> Tensor:
+    r"""Weights `(out, in)` of random signs and sizes with $\sum_i w_{oi}^2 \mathrm{variance}_{oi} = \mathrm{part}$."""
+    weight = 2 * torch.rand(shape, dtype=torch.float64, generator=generator) - 1
+    total = (weight.square() * variance).sum(-1, keepdim=True)
+    # A branch of constant functions has no variance to keep; its weights are sized as if it had.
+    total = torch.where(total > 1e-12, total, weight.square().sum(-1, keepdim=True))
+    return weight * (part / total).sqrt()
+
+
+def circuit_moments(circuit: Circuit, slots: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the value for standard normal x (uniform on [-1, 1] if the circuit needs that).
+
+    Args:
+        circuit: one feature, one readout string.
+        slots: slot name to `(out, in, n)`; 1 in place of out or in shares.
+
+    Returns:
+        Two tensors of the grid of the slots, float64.
+    """
+    nodes, weights = _quadrature(bounded=facts(circuit).bounded_domain)
+    engine = engines.select(circuit).engine
+    slots = {name: slot.detach().double().cpu()[..., None, :] for name, slot in slots.items()}
+    rows = max((len(slot) for slot in slots.values()), default=1)
+    size = max((slot[0].numel() // slot.shape[-1] for slot in slots.values()), default=1) * _NODES
+    step = max(1, _CHUNK // size)
+    moments = [
+        _moments(
+            engine(circuit, nodes[:, None], {name: slot[start : start + step] for name, slot in slots.items()}), weights
+        )
+        for start in range(0, rows, step)
+    ]
+    means, variances = zip(*moments, strict=True)
+    return torch.cat(means), torch.cat(variances)
+
+
+def function_moments(function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of `function`, which may be a module of the default dtype, of a standard normal variable."""
+    nodes, weights = _quadrature(bounded=False)
+    return _moments(function(nodes.to(torch.get_default_dtype())).double(), weights)
+
+
+def _quadrature(bounded: bool) -> tuple[Tensor, Tensor]:
+    """Nodes and weights, summing to 1, of a uniform variable on [-1, 1] or of a standard normal one."""
+    rule = np.polynomial.legendre.leggauss if bounded else np.polynomial.hermite_e.hermegauss
+    nodes, weights = rule(_NODES)
+    return torch.as_tensor(nodes), torch.as_tensor(weights / weights.sum())
+
+
+def _moments(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    mean = values @ weights
+    return mean, (values - mean[..., None]).square() @ weights

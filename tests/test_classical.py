@@ -1,0 +1,160 @@
+"""The baselines are what torch says they are."""
+
+import subprocess
+import sys
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from classical import LSTM, MLP
+
+F64 = torch.float64
+
+
+def draw(*shape):
+    return torch.randn(*shape, dtype=F64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("widths", [[3, 1], [12, 16, 1], [2, 5, 7, 3]])
+@pytest.mark.parametrize("bias", [True, False])
+def test_mlp_has_one_weight_per_connection_and_one_bias_per_unit(widths, bias):
+    count = sum(parameter.numel() for parameter in MLP(widths, bias=bias).parameters())
+    assert count == sum(i * o + bias * o for i, o in pairwise(widths))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_lstm_has_four_gates_with_two_biases_each(bias):
+    count = sum(parameter.numel() for parameter in LSTM([2, 5, 3, 1], bias=bias).parameters())
+    gates = sum(4 * o * (i + o + 2 * bias) for i, o in pairwise([2, 5, 3]))
+    assert count == gates + 3 + bias
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("relu", nn.ReLU()),
+        ("silu", nn.SiLU()),
+        ("gelu", nn.GELU()),
+        ("tanh", nn.Tanh()),
+        ("sigmoid", nn.Sigmoid()),
+        ("identity", nn.Identity()),
+    ],
+)
+def test_mlp_is_the_sequential_of_its_layers(name, module):
+    mlp = MLP([3, 4, 5, 2], activation=name, dtype=F64)
+    first, second, third = mlp.layers
+    x = draw(7, 3)
+    assert torch.equal(mlp(x), nn.Sequential(first, module, second, module, third)(x))
+
+
+def test_mlp_without_activation_is_affine():
+    mlp = MLP([3, 4, 2], activation="identity", dtype=F64)
+    x, y = draw(2, 5, 3)
+    torch.testing.assert_close(mlp(0.3 * x + 0.7 * y), 0.3 * mlp(x) + 0.7 * mlp(y), rtol=1e-12, atol=1e-12)
+
+
+def test_a_module_as_activation_is_trained_along():
+    activation = nn.PReLU()
+    assert any(parameter is activation.weight for parameter in MLP([2, 3, 1], activation=activation).parameters())
+
+
+def test_lstm_is_the_lstm_of_torch_and_a_linear_readout():
+    lstm = LSTM([2, 5, 3], dtype=F64)
+    reference, readout = nn.LSTM(2, 5, batch_first=True, dtype=F64), nn.Linear(5, 3, dtype=F64)
+    reference.load_state_dict(lstm.layers[0].state_dict())
+    readout.load_state_dict(lstm.readout.state_dict())
+    x = draw(4, 6, 2)
+    assert torch.equal(lstm(x), readout(reference(x)[0][:, -1]))
+
+
+def test_lstm_with_equal_widths_is_the_stacked_lstm_of_torch():
+    lstm, reference = LSTM([2, 4, 4, 1], dtype=F64), nn.LSTM(2, 4, num_layers=2, batch_first=True, dtype=F64)
+    reference.load_state_dict(
+        {f"{name[:-1]}{k}": value for k, layer in enumerate(lstm.layers) for name, value in layer.state_dict().items()}
+    )
+    x = draw(3, 6, 2)
+    torch.testing.assert_close(lstm(x), lstm.readout(reference(x)[0][:, -1]), rtol=1e-12, atol=1e-12)
+
+
+def test_one_step_of_the_lstm_follows_the_cell_equations():
+    lstm, layer, x = LSTM([2, 3, 1], dtype=F64), nn.LSTM(2, 3, dtype=F64), draw(2)
+    lstm.layers[0].load_state_dict(layer.state_dict())
+    values = layer.state_dict()
+    i, _, g, o = (values["weight_ih_l0"] @ x + values["bias_ih_l0"] + values["bias_hh_l0"]).chunk(4)
+    hidden = o.sigmoid() * (i.sigmoid() * g.tanh()).tanh()
+    torch.testing.assert_close(lstm(x[None]), lstm.readout(hidden), rtol=1e-12, atol=1e-12)
+
+
+MODELS = [
+    pytest.param(lambda **kwargs: MLP([2, 4, 3], **kwargs), (2,), id="MLP"),
+    pytest.param(lambda **kwargs: LSTM([2, 4, 5, 3], **kwargs), (6, 2), id="LSTM"),
+]
+
+
+@pytest.mark.parametrize(("make", "sample"), MODELS)
+@pytest.mark.parametrize("batch", [(), (1,), (4,), (2, 3), (2, 1, 3)])
+def test_leading_axes_are_independent_samples(make, sample, batch):
+    model, x = make(dtype=F64), draw(*batch, *sample)
+    each = torch.stack([model(one) for one in x.reshape(-1, *sample)])
+    torch.testing.assert_close(model(x), each.reshape(*batch, 3), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("make", "sample"), MODELS)
+@pytest.mark.parametrize("batch", [(0,), (2, 0), (0, 3)])
+def test_an_empty_batch_has_an_empty_result(make, sample, batch):
+    assert make()(torch.empty(*batch, *sample)).shape == (*batch, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "sample"), [(MLP([2, 3, 2], dtype=F64), (2,)), (LSTM([1, 2, 3, 1], dtype=F64), (3, 1))]
+)
+def test_gradients_are_those_of_finite_differences(model, sample):
+    names, values = zip(*model.named_parameters(), strict=True)
+
+    def function(x, *values):
+        return torch.func.functional_call(model, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(function, (draw(2, *sample).requires_grad_(), *values))
+
+
+@pytest.mark.parametrize(("make", "sample"), MODELS)
+def test_a_state_dict_carries_the_whole_function(make, sample):
+    model, other, x = make(dtype=F64), make(dtype=F64), draw(5, *sample)
+    assert not torch.equal(model(x), other(x))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(model(x), other(x))
+
+
+@pytest.mark.parametrize(("make", "sample"), MODELS)
+def test_device_and_dtype_reach_every_parameter(make, sample):
+    assert {(p.device.type, p.dtype) for p in make(device="meta", dtype=F64).parameters()} == {("meta", F64)}
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: MLP([3]), ValueError, r"Argument `widths` must have 2 entries or more, .*, but is \(3,\)\."),
+        (lambda: LSTM([1, 8]), ValueError, r"`widths` must have 3 entries or more, as in LSTM\(\[1, 8, 1\]\), but is"),
+        (lambda: MLP([3, 0, 1]), ValueError, r"`widths` must have positive entries only, but has 0\."),
+        (lambda: LSTM([1, -8, 1]), ValueError, r"`widths` must have positive entries only, but has -8\."),
+        (lambda: MLP([3, 1.5]), TypeError, r"`widths` must have integers only, .*, but has 1\.5\."),  # pyright: ignore
+        (lambda: MLP([3, 1], activation="swish"), ValueError, r"`activation` must be .* relu, .*, but is 'swish'\."),
+        (lambda: MLP([3, 1], activation=nn.ReLU), TypeError, r"`activation` must be .*, but is <class"),  # pyright: ignore
+        (lambda: MLP([3, 1], activation=3), TypeError, r"`activation` must be .*, but is 3\."),  # pyright: ignore
+        (lambda: MLP([3, 1])(torch.ones(5, 2)), ValueError, r"`x` must have shape \(\*batch, 3\), but has \(5, 2\)\."),
+        (lambda: MLP([1, 1])(torch.tensor(1.0)), ValueError, r"`x` must have shape \(\*batch, 1\), but has \(\)\."),
+        (lambda: LSTM([1, 8, 1])(torch.ones(5)), ValueError, r"`x` must have shape \(\*batch, time, 1\) .* has \(5,\)"),
+        (lambda: LSTM([1, 8, 1])(torch.ones(5, 4, 2)), ValueError, r"\(\*batch, time, 1\) .*, but has \(5, 4, 2\)\."),
+        (lambda: LSTM([1, 8, 1])(torch.ones(5, 0, 1)), ValueError, r"with time >= 1, but has \(5, 0, 1\)\."),
+    ],
+)
+def test_an_impossible_argument_is_named_with_its_value(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_the_baselines_import_no_quantum_package():
+    code = "import sys, classical; sys.exit(bool({'circuits', 'qkan', 'lightning'} & sys.modules.keys()))"
+    subprocess.run([sys.executable, "-c", code], check=True)

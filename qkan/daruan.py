@@ -81,6 +81,11 @@ class DARUAN(nn.Module):
     def engine(self, engine: str | Engine) -> None:
         self._engine = engines.get(engine)
 
+    @property
+    def running_engine(self) -> Engine:
+        """The engine that does the work: the one given, or what "auto" chooses for the circuit."""
+        return engines.select(self.circuit).engine if isinstance(self.engine, engines.Auto) else self.engine
+
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the slots anew, from `generator` or torch's global one."""
@@ -110,12 +115,10 @@ class DARUAN(nn.Module):
     def extra_repr(self) -> str:
         """What `repr` shows: sizes, circuit, sharing, and the engine that runs."""
         circuit = self.circuit.label or f"Circuit of {len(self.circuit.gates)} gates, readout={self.circuit.readout!r}"
-        engine = repr(self.engine)
-        if isinstance(self.engine, engines.Auto):
-            engine = f"auto -> {engines.select(self.circuit).engine!r}"
+        auto = "auto -> " if isinstance(self.engine, engines.Auto) else ""
         parts = [str(self.in_features), str(self.out_features), f"circuit={circuit}", f"share={self.share!r}"]
         parts += [f"frozen={self.frozen!r}"] if self.frozen else []
-        return ", ".join([*parts, f"engine={engine}"])
+        return ", ".join([*parts, f"engine={auto}{self.running_engine!r}"])
 
 
 def set_engine(model: nn.Module, engine: str | Engine) -> nn.Module:

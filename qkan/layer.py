@@ -136,6 +136,9 @@ def _function(base: Base) -> Callable[[Tensor], Tensor] | None:
         if base not in BASES:
             raise ValueError(f"Argument `base` must be one of {', '.join(BASES)}, a function or None, but is {base!r}.")
         return BASES[base]
-    if base is not None and not callable(base):
-        raise TypeError(f"Argument `base` must be a name, a function of a tensor or None, but is {base!r}.")
+    if base is not None and (not callable(base) or isinstance(base, type)):
+        raise TypeError(
+            "Argument `base` must be a name, a function of a tensor such as torch.tanh or nn.PReLU(), or None, "
+            f"but is {base!r}."
+        )
     return base

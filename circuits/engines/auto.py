@@ -8,7 +8,7 @@ from torch import Tensor
 
 from circuits.circuit import Circuit
 from circuits.engines.bloch import Bloch
-from circuits.engines.engine import Engine
+from circuits.engines.engine import Engine, check_activation
 from circuits.engines.statevector import Statevector
 
 
@@ -45,6 +45,7 @@ class Auto(Engine):
 
     def contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         """As the chosen engine does it."""
+        check_activation(circuit)
         return select(circuit, x, params).engine.contract(circuit, x, params, weight)
 
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:

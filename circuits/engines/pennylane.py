@@ -68,7 +68,7 @@ class PennyLane(BlackBox):
         if self.shots is not None:
             node = qml.set_shots(node, shots=self.shots)
         values = node(None, {"angle": table if self.differentiable else table.detach().numpy()})
-        return torch.stack([torch.as_tensor(value).expand(len(table)) for value in values], dim=-1)
+        return torch.stack([torch.as_tensor(value, dtype=torch.float64).expand(len(table)) for value in values], dim=-1)
 
     def __repr__(self) -> str:
         shots = "" if self.shots is None else f", shots={self.shots}"

@@ -1,0 +1,39 @@
+# `make run` and `make test` do everything on a fresh machine: environment first, then the job.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run functions install test test-slow lint format clean
+
+run: install  ## the quickstart: train, compare, carry to every engine
+	$(BIN)/python -m benchmarks quickstart
+
+functions: install  ## fit known functions by L-BFGS
+	$(BIN)/python -m benchmarks functions
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "daruan needs Python 3.11 or newer, but $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[all]'
+	@touch $@
+
+test: install  ## the whole suite but what is marked slow
+	$(BIN)/python -m pytest
+
+test-slow: install  ## what is marked slow
+	$(BIN)/python -m pytest -m slow
+
+lint: install  ## formatting, lint rules, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

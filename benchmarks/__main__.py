@@ -1,0 +1,47 @@
+"""The command line: one command a benchmark."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+
+Out = Annotated[Path | None, typer.Option(help="Folder for the report; by default runs/<name of the benchmark>.")]
+Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
+
+
+@app.command()
+def quickstart(
+    out: Out = None,
+    seeds: Seeds = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs at most, early stopping apart.")] = 400,
+) -> None:
+    """Forecast sunspots with a QKAN, an MLP and an LSTM, then run the trained QKAN on every engine."""
+    from benchmarks.quickstart import run
+
+    run(out or Path("runs/quickstart"), seeds=seeds, epochs=epochs)
+
+
+@app.command()
+def functions(
+    out: Out = None,
+    seeds: Seeds = 5,
+    steps: Annotated[int, typer.Option(min=1, help="Outer steps of L-BFGS.")] = 50,
+) -> None:
+    """Fit known functions with small QKANs by L-BFGS."""
+    from benchmarks.functions import run
+
+    run(out or Path("runs/functions"), seeds=seeds, steps=steps)
+
+
+@app.command()
+def publish(runs: Annotated[Path, typer.Option(help="Where the runs are.")] = Path("runs")) -> None:
+    """Put the last runs into benchmarks/results, and their tables into the READMEs."""
+    from benchmarks.publish import run
+
+    run(runs)
+
+
+if __name__ == "__main__":
+    app()

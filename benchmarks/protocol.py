@@ -1,0 +1,106 @@
+"""The protocol for every forecasting model: equal trials on validation, then fresh seeds, the test part once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.report import Results
+from benchmarks.series import Forecasting, Windows
+from qkan import DARUAN, fit, parameter_count
+
+RATES = (3e-3, 1e-2, 3e-2)
+PATIENCE = 60
+TUNING_SEED = 1000
+"""Not among the seeds that are reported."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model, and the variants it is tuned over.
+
+    Args:
+        name: as tables show it.
+        variants: label to what builds the model from the window's length, as many as every other family has; the model
+            is float64 and maps `(batch, window)` to `(batch, 1)`.
+    """
+
+    name: str
+    variants: Mapping[str, Callable[[int], nn.Module]]
+
+    @property
+    def trials(self) -> list[tuple[str, float]]:
+        """Pairs of variant and learning rate."""
+        return list(product(self.variants, RATES))
+
+
+def tune(
+    family: Family, data: Forecasting, epochs: int, results: Results, advance: Callable[[], None]
+) -> Mapping[str, Any]:
+    """Train every trial once; the row of the one with the smallest validation error."""
+    for variant, rate in family.trials:
+        _train(family, variant, rate, TUNING_SEED, data, epochs, results, stage="tuning")
+        advance()
+    return min(results.where(stage="tuning", model=family.name), key=lambda row: row["validation_rmse"])
+
+
+def train(
+    family: Family, variant: str, rate: float, seed: int, data: Forecasting, epochs: int, results: Results
+) -> nn.Module:
+    """Train one seed of the chosen trial and look at the test part."""
+    return _train(family, variant, rate, seed, data, epochs, results, stage="final")
+
+
+def _train(
+    family: Family, variant: str, rate: float, seed: int, data: Forecasting, epochs: int, results: Results, stage: str
+) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = family.variants[variant](data.train.x.shape[-1])
+    outcome = fit(
+        model,
+        (data.train.x, data.train.y),
+        (data.validation.x, data.validation.y),
+        lr=rate,
+        epochs=epochs,
+        patience=PATIENCE,
+        seed=seed,
+        progress=False,
+    )
+    test = {"test_rmse": rmse(model, data.test, data)} if stage == "final" else {}
+    results.add(
+        stage=stage,
+        model=family.name,
+        variant=variant,
+        lr=rate,
+        seed=seed,
+        engine=ran_on(model),
+        parameters=sum(parameter_count(model).values()),
+        validation_rmse=rmse(model, data.validation, data),
+        **test,
+        epochs=outcome.epochs,
+        stopped=outcome.stopped,
+        seconds=outcome.seconds,
+    )
+    return model
+
+
+@torch.no_grad()
+def predict(model: Callable[[Tensor], Tensor], windows: Windows, data: Forecasting) -> Tensor:
+    """Forecasts in the unit of the series, `(n,)`."""
+    return data.restore(model(windows.x))[:, 0]
+
+
+def rmse(model: Callable[[Tensor], Tensor], windows: Windows, data: Forecasting) -> float:
+    """Root mean squared error in the unit of the series."""
+    truth = data.restore(windows.y)[:, 0]
+    return (predict(model, windows, data) - truth).square().mean().sqrt().item()
+
+
+def ran_on(model: nn.Module) -> str:
+    """What evaluated the model: its circuits' engine, or torch alone."""
+    names = {repr(module.running_engine) for module in model.modules() if isinstance(module, DARUAN)}
+    return ", ".join(sorted(names)) or "torch"

@@ -1,0 +1,41 @@
+"""From runs to documents: results that are kept in the repository, and the tables made of them."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import functions, quickstart
+from benchmarks.report import Results, Table, write
+
+ROOT = Path(__file__).parent.parent
+KEPT = ROOT / "benchmarks" / "results"
+DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+
+TABLES: dict[str, Callable[[Results], list[Table]]] = {"quickstart": quickstart.tables, "functions": functions.tables}
+
+
+def run(runs: Path) -> None:
+    """Copy what is in `runs` to `benchmarks/results` and renew the tables of the documents."""
+    KEPT.mkdir(exist_ok=True)
+    for name in TABLES:
+        if (runs / name / "results.json").exists():
+            shutil.copy(runs / name / "results.json", KEPT / f"{name}.json")
+            for picture in (runs / name).glob("*.png"):
+                shutil.copy(picture, KEPT / picture.name)
+    for document in DOCUMENTS:
+        write(document, renewed(document.read_text()))
+
+
+def renewed(text: str) -> str:
+    """`text` with everything between `<!-- begin NAME -->` and `<!-- end NAME -->` made from the kept results."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match["name"]
+        results = Results.load(KEPT / f"{name}.json")
+        row = results.rows[-1]
+        parts = [table.markdown() for table in TABLES[name](results)]
+        parts.append(f"Commit {row['commit']}; {row['machine']}.")
+        return "\n\n".join([f"<!-- begin {name} -->", *parts, f"<!-- end {name} -->"])
+
+    return re.sub(r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->", block, text, flags=re.DOTALL)

@@ -1,0 +1,194 @@
+"""Sunspots: a QKAN, an MLP and an LSTM under one protocol, then the trained QKAN on every engine."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from statistics import mean, stdev
+from time import perf_counter
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor, nn
+
+from benchmarks.plots import plot_activations, plot_forecast
+from benchmarks.protocol import PATIENCE, RATES, Family, predict, ran_on, rmse, train, tune
+from benchmarks.provenance import provenance
+from benchmarks.report import Results, Table, write
+from benchmarks.series import Forecasting, sunspots
+from circuits import engines, pz
+from classical import LSTM, MLP
+from qkan import QKAN, set_engine
+from qkan.daruan import Share
+
+
+def _qkan(*hidden: int, share: Share) -> Callable[[int], nn.Module]:
+    # The identity as base extrapolates linearly where activations are periodic: the test part has the highest maxima.
+    return lambda window: QKAN([window, *hidden, 1], circuit=pz(3), base="identity", share=share, dtype=torch.float64)
+
+
+def _mlp(size: int) -> Callable[[int], nn.Module]:
+    return lambda window: MLP([window, size, 1], dtype=torch.float64)
+
+
+def _lstm(size: int) -> Callable[[int], nn.Module]:
+    return lambda window: nn.Sequential(nn.Unflatten(-1, (window, 1)), LSTM([1, size, 1], dtype=torch.float64))
+
+
+FAMILIES = (
+    Family(
+        "QKAN",
+        {
+            "no hidden layer, one activation": _qkan(share="in"),
+            "2 hidden, one activation each": _qkan(2, share="in"),
+            "4 hidden, one activation each": _qkan(4, share="in"),
+            "2 hidden, one activation an edge": _qkan(2, share=None),
+        },
+    ),
+    Family("MLP", {f"{size} hidden": _mlp(size) for size in (4, 8, 16, 32)}),
+    Family("LSTM", {f"{size} hidden": _lstm(size) for size in (4, 8, 16, 32)}),
+)
+
+DESTINATIONS: tuple[tuple[str, str, dict[str, int]], ...] = (
+    ("ours, dense matrices", "reference", {}),
+    ("ours, state vector", "statevector", {}),
+    ("ours, Bloch vector", "bloch", {}),
+    ("PennyLane default.qubit", "pennylane", {}),
+    ("Qiskit Aer, exact", "qiskit", {}),
+    ("Qiskit Aer, 4096 shots", "qiskit", {"shots": 4096, "seed": 0}),
+)
+"""Where the trained QKAN is carried: a label, the engine's name and its options. The first one is what others meet."""
+
+
+def run(out: Path, seeds: int = 5, epochs: int = 400) -> None:
+    """Write `report.md`, `results.json`, `forecast.png` and `activations.png` to `out`, and print the tables.
+
+    `results.json` grows row by row, so that an interrupted run keeps what it has measured.
+    """
+    console = Console()
+    data = sunspots()
+    results = Results(out / "results.json")
+    trained: dict[str, list[nn.Module]] = {}
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        for family in FAMILIES:
+            tuning = progress.add_task(f"{family.name}: tune on the validation part", total=len(family.trials))
+            chosen = tune(family, data, epochs, results, lambda task=tuning: progress.advance(task))
+            training = progress.add_task(f"{family.name}: train {seeds} seeds", total=seeds)
+            trained[family.name] = []
+            for seed in range(seeds):
+                trained[family.name].append(train(family, chosen["variant"], chosen["lr"], seed, data, epochs, results))
+                progress.advance(training)
+        rows = results.where(stage="final", model="QKAN")
+        seed = min(range(seeds), key=lambda index: rows[index]["validation_rmse"])
+        model = trained["QKAN"][seed]
+        carrying = progress.add_task("carry a QKAN to every engine", total=len(DESTINATIONS))
+        carry(model, seed, data, results, lambda: progress.advance(carrying))
+    yardsticks(data, results)
+
+    for table in tables(results):
+        console.print(table.rich())
+    forecasts = {name: torch.stack([predict(m, data.test, data) for m in models]) for name, models in trained.items()}
+    plot_forecast(out / "forecast.png", data, forecasts)
+    window = data.train.x.shape[-1]
+    lags = [f"{window - position} years ago" for position in range(window - 1)] + ["last year"]
+    plot_activations(out / "activations.png", model, data.train.x, lags)
+    write(out / "report.md", report(data, tables(results), seeds, epochs))
+    console.print(f"Written to {out}: report.md, results.json, forecast.png, activations.png.")
+
+
+def carry(model: nn.Module, seed: int, data: Forecasting, results: Results, advance: Callable[[], None]) -> None:
+    """Evaluate the test part with one trained QKAN on every engine, its parameters unchanged."""
+    expected: Tensor | None = None
+    for label, name, options in DESTINATIONS:
+        carried = set_engine(deepcopy(model), engines.get(name, **options))
+        start = perf_counter()
+        with torch.no_grad():
+            output = carried(data.test.x)
+        seconds = perf_counter() - start
+        expected = output if expected is None else expected
+        results.add(
+            stage="engine",
+            model="QKAN",
+            destination=label,
+            engine=ran_on(carried),
+            seed=seed,
+            difference=(output - expected).abs().max().item(),
+            test_rmse=(output - data.test.y).square().mean().sqrt().item() * data.deviation,
+            seconds=seconds,
+        )
+        advance()
+
+
+def yardsticks(data: Forecasting, results: Results) -> None:
+    """What needs no training loop: the last value again, and linear autoregression by least squares."""
+    x, y = (nn.functional.pad(data.train.x, (0, 1), value=1.0), data.train.y)
+    coefficients = torch.linalg.lstsq(x, y).solution
+    for name, parameters, model in (
+        ("last value", 0, lambda x: x[:, -1:]),
+        ("linear autoregression", len(coefficients), lambda x: nn.functional.pad(x, (0, 1), value=1.0) @ coefficients),
+    ):
+        error = rmse(model, data.test, data)
+        results.add(stage="yardstick", model=name, seed=None, engine="torch", parameters=parameters, test_rmse=error)
+
+
+def tables(results: Results) -> list[Table]:
+    """What a run has found."""
+    return [accuracy_table(results), engine_table(results)]
+
+
+def accuracy_table(results: Results) -> Table:
+    """Parameters, test error and training time of every model."""
+    lines = []
+    for family in FAMILIES:
+        rows = results.where(stage="final", model=family.name)
+        errors, seconds = [row["test_rmse"] for row in rows], [row["seconds"] for row in rows]
+        spread = f"{stdev(errors):.2f}" if len(errors) > 1 else "-"
+        chosen = f"{rows[0]['variant']}, lr {rows[0]['lr']:g}"
+        lines.append(
+            [family.name, chosen, str(rows[0]["parameters"]), f"{mean(errors):.2f}", spread, f"{mean(seconds):.1f}"]
+        )
+    for row in results.where(stage="yardstick"):
+        lines.append([row["model"], "-", str(row["parameters"]), f"{row['test_rmse']:.2f}", "-", "-"])
+    columns = ["model", "chosen on validation", "trainable parameters", "test RMSE, mean", "std", "seconds a seed"]
+    return Table("Next year's sunspot number", columns, lines)
+
+
+def engine_table(results: Results) -> Table:
+    """Largest difference to the reference and test error of one QKAN on every engine."""
+    rows = results.where(stage="engine")
+    lines = [
+        [row["destination"], f"{row['difference']:.1e}", f"{row['test_rmse']:.4f}", f"{row['seconds']:.3f}"]
+        for row in rows
+    ]
+    title = f"The QKAN of seed {rows[0]['seed']} on every engine"
+    return Table(title, ["engine", "largest difference to the first", "test RMSE", "seconds"], lines)
+
+
+def report(data: Forecasting, tables: Sequence[Table], seeds: int, epochs: int) -> str:
+    """The Markdown report."""
+    years = " and ".join(
+        f"{name} {part.years[0]}-{part.years[-1]}"
+        for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))
+    )
+    return f"""# Quickstart: yearly sunspots
+
+Forecast of the next year from the last {data.train.x.shape[-1]}. Targets: {years}; the scale is fitted on the training
+years. Full-batch Adam, at most {epochs} epochs, early stopping after {PATIENCE} epochs without a better validation
+error. Each model's variant and learning rate (of {", ".join(f"{rate:g}" for rate in RATES)}) are chosen on the
+validation part from {len(FAMILIES[0].trials)} trials with a seed of its own; then {seeds} seeds are trained anew and
+see the test part once. That the QKANs have the identity as base function was settled before, also on the validation
+part. Parameters are counted by one rule, trainable scalars. RMSE is in sunspot numbers.
+
+{tables[0].markdown()}
+
+![Forecasts](forecast.png)
+
+{tables[1].markdown()}
+
+Differences are of the standardised output. The exact engines agree to rounding; shots scatter as measurements do.
+
+![The learned activation of every edge](activations.png)
+
+Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
+"""

@@ -48,6 +48,8 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
             f"Argument `x` must have shape (*grid, {circuit.features}), its last dimension holding the circuit's "
             f"{circuit.features} feature(s), but has shape {tuple(x.shape)}."
         )
+    if not isinstance(params, Mapping):
+        raise TypeError(f"Argument `params` must be a mapping of slot names to tensors, but is {params!r}.")
     if params.keys() != circuit.slots.keys():
         raise ValueError(
             f"Argument `params` must hold exactly the circuit's slots {list(circuit.slots)}, but holds {list(params)}."
@@ -71,6 +73,18 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
         raise ValueError(f"The grids of x and params must broadcast, but are {listed}.") from None
     _check_domain(circuit, x, params)
     return grid
+
+
+def check_weight(x: Tensor, weight: Tensor) -> None:
+    """Refuse weights that are not `(*batch, out, in)` for `x (*batch, in)`."""
+    check_tensor("weight", weight)
+    if not isinstance(x, Tensor) or x.ndim == 0:
+        raise ValueError(f"Argument `x` must be a tensor of shape (*batch, in), but is {x!r}.")
+    if weight.ndim < 2 or weight.shape[-1] != x.shape[-1]:
+        raise ValueError(
+            f"Argument `weight` must have shape (out, {x.shape[-1]}) for x of shape {tuple(x.shape)}, but has shape "
+            f"{tuple(weight.shape)}."
+        )
 
 
 def check_tensor(name: str, tensor: object) -> None:

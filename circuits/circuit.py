@@ -7,7 +7,7 @@ several, is part of the circuit: the value of a circuit is the Born expectation 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from numbers import Real
 from typing import Literal
 
@@ -62,7 +62,7 @@ class Encode:
 
     def __str__(self) -> str:
         scaled = f"x[{self.feature}]" if self.scale == 1.0 else f"{_text(self.scale)}*x[{self.feature}]"
-        affine = scaled if self.shift == 0.0 else f"{scaled}+{_text(self.shift)}"
+        affine = scaled if self.shift == 0.0 else _plus(scaled, _text(self.shift))
         return affine if self.through == "identity" else f"{self.through}({affine})"
 
 
@@ -86,7 +86,7 @@ class Sum:
         object.__setattr__(self, "terms", tuple(numbers))
 
     def __str__(self) -> str:
-        return "+".join(_text(term) for term in self.terms)
+        return reduce(_plus, map(_text, self.terms))
 
 
 Angle = float | Slot | Encode | Sum
@@ -246,6 +246,10 @@ def _number(value: object, what: str, wanted: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{what} must be finite, but is {value!r}.")
     return float(value)
+
+
+def _plus(first: str, second: str) -> str:
+    return first + second if second.startswith("-") else f"{first}+{second}"
 
 
 def _text(angle: Angle) -> str:

@@ -43,7 +43,8 @@ def evaluate_table(
     """Values `(*grid, readouts)` from `run`, differentiable to any order in x and every parameter.
 
     The circuit is simplified first, so that angles which share a derivative are one angle and are shifted once. All
-    samples, edges and shifted angles of a gradient go to `run` as one table.
+    samples, edges and shifted angles of a gradient go to `run` as one table. Grid points that share all their angles,
+    as those of a constant circuit do, share a row, and with it the shots.
 
     Args:
         circuit: what to evaluate.
@@ -60,9 +61,11 @@ def evaluate_table(
     def evaluate(table: Tensor) -> Tensor:
         return run(plain, table) if len(table) else table.new_zeros(0, readouts)
 
+    # Before scale * x is formed: a large angle in float32 has few digits left after the decimal point.
+    x, params = x.double(), {name: tensor.double() for name, tensor in params.items()}
     bound = [torch.as_tensor(bind(angle, x, params)) for angle in angles]
     grid = torch.broadcast_shapes(*(angle.shape for angle in bound))
-    columns = [angle.expand(grid).reshape(-1).to(dtype=torch.float64, device="cpu") for angle in bound]
+    columns = [angle.expand(grid).reshape(-1).cpu() for angle in bound]
     if differentiable:
         return evaluate(torch.stack(columns, dim=-1)).reshape(*grid, readouts)
     rules = [TWO_TERM if len(gate.wires) == 1 else FOUR_TERM for gate in plain.gates if isinstance(gate.angle, Slot)]
@@ -98,3 +101,14 @@ class _Shift(torch.autograd.Function):
             term = coefficient * (grad * value).sum(-1)
             result[k] = term if result[k] is None else result[k] + term
         return None, None, *result
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        """A batch of tables is one longer table."""
+        evaluate, rules, *columns = inputs
+        batched = [
+            column.expand(info.batch_size, -1) if dim is None else column.movedim(dim, 0)
+            for column, dim in zip(columns, in_dims[2:], strict=True)
+        ]
+        values = _Shift.apply(evaluate, rules, *(column.reshape(-1) for column in batched))
+        return values.reshape(info.batch_size, -1, values.shape[-1]), 0

@@ -95,7 +95,8 @@ class DARUAN(nn.Module):
 
     def slots(self) -> dict[str, Tensor]:
         """The parameters as engines want them: slot name to `(out or 1, in or 1, n)`."""
-        slots: dict[str, Tensor] = {name: self.get_parameter(name) for name in self.circuit.slots}
+        # Not get_parameter, which refuses the plain tensors of torch.func.functional_call.
+        slots: dict[str, Tensor] = {name: getattr(self, name) for name in self.circuit.slots}
         if isinstance(self.share, int):
             turn = torch.arange(self.in_features) % self.share
             slots = {name: slot[:, turn.to(slot.device)] for name, slot in slots.items()}

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from circuits.errors import third_party
-from qkan.lightning import keyboard_interrupt, make_task, make_trainer, quiet, restored, seeded
+from qkan.lightning import keyboard_interrupt, make_task, make_trainer, progress_bar, quiet, restored, seeded
 from qkan.training import (
     Data,
     MakeOptimizer,
@@ -128,8 +127,7 @@ def fit(
             f'Argument `train` must be one full batch for optimizer "lbfgs", but has {count_batches(loaders["train"])}'
             ' batches; leave `batch_size=None`, or use "adam".'
         )
-    third_party("lightning.pytorch", "train")
-    tqdm = third_party("tqdm", "train").tqdm
+    tqdm = progress_bar()
 
     with (
         tqdm(total=epochs, unit="epoch", disable=None if progress else True) as bar,

@@ -52,7 +52,7 @@ def circuit_moments(circuit: Circuit, slots: Mapping[str, Tensor]) -> tuple[Tens
         slots: slot name to `(out, in, n)`; 1 in place of out or in shares.
 
     Returns:
-        Two tensors of the grid of the slots, float64.
+        Two tensors `(out, in)`, 1 in place of out or in where shared, float64.
     """
     slots = {name: slot.detach().double().cpu()[..., None, :] for name, slot in slots.items()}
     nodes, weights = _quadrature(facts(circuit).bounded_domain, _frequency(circuit, slots))
@@ -62,7 +62,8 @@ def circuit_moments(circuit: Circuit, slots: Mapping[str, Tensor]) -> tuple[Tens
     step = max(1, _CHUNK // size)
     moments = [
         _moments(
-            engine(circuit, nodes[:, None], {name: slot[start : start + step] for name, slot in slots.items()}), weights
+            engine(circuit, nodes[None, None, :, None], {n: slot[start : start + step] for n, slot in slots.items()}),
+            weights,
         )
         for start in range(0, rows, step)
     ]

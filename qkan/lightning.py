@@ -16,10 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from circuits.errors import third_party
+
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu"}  # torch's name of a device type -> Lightning's
+
+
+def progress_bar() -> Any:
+    """The class of the progress bar that Lightning depends on; an error with the remedy if Lightning is missing."""
+    third_party("lightning.pytorch", "train")
+    return third_party("tqdm", "train").tqdm
 
 
 def make_task(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], optimizer: Optimizer, bar: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Hypothesis draws the same examples in every run, on every machine, and leaves nothing behind."""
+"""Hypothesis draws the same examples in every run, on every machine."""
 
 from hypothesis import HealthCheck, settings
 

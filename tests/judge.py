@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from tolerances import Tolerance
 from torch import Tensor
 
 from circuits import Circuit
 from circuits.engines import BlackBox, Engine, get
+from tolerances import Tolerance
 
 
 def derivatives(function: Callable[..., Tensor], leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ OPTIONAL = {
     "qiskit": {"circuits/engines/qiskit.py"},
     "qiskit_aer": {"circuits/engines/qiskit.py"},
     "qiskit_ibm_runtime": set(),
-    "lightning": {"qkan/lightning.py", "qkan/fit.py"},  # fit asks whether it is installed, before anything starts
+    "lightning": {"qkan/lightning.py"},
     "sklearn": set(),
     "matplotlib": set(),
     "triton": set(),

@@ -8,7 +8,6 @@ import sys
 
 import pytest
 import torch
-from random_circuits import inputs
 
 from circuits import (
     Circuit,
@@ -26,6 +25,7 @@ from circuits import (
     unchecked,
 )
 from circuits.errors import third_party
+from random_circuits import inputs
 
 NAN, INF = float("nan"), float("inf")
 

@@ -9,10 +9,10 @@ import math
 import pytest
 import torch
 from hypothesis import given
-from random_circuits import circuits
 
 from circuits import ANSATZE, Circuit, Encode, Gate, Slot, Sum, mix, px, pz, real, rpz
 from circuits.draw import draw
+from random_circuits import circuits
 
 THETA = Slot("theta")
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given
 from numpy.polynomial import chebyshev
-from random_circuits import circuits, inputs, seeds
-from tolerances import EXACT
 
 from circuits import ANSATZE, Circuit, Encode, Gate, Slot, Sum, expectation, mix, px, pz, real, rpz
 from circuits.engines import get
+from random_circuits import circuits, inputs, seeds
+from tolerances import EXACT
 
 F64 = torch.float64
 judged = pytest.mark.parametrize("engine", ["reference", "auto"])
@@ -219,7 +219,7 @@ def test_a_rotation_keeps_its_axis_and_turns_the_others_right_handed(gate, reado
 
 @judged
 def test_angles_are_what_they_are_written_as(engine):
-    """cos of each kind of angle, one a wire."""
+    """The cosine of each kind of angle, one a wire."""
     a, b, x0, x1 = 0.4, -1.3, 0.7, -0.2
     kinds = {
         0.5: 0.5,

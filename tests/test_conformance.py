@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judge import assert_same, derivatives, report
-from random_circuits import circuits, inputs, seeds
-from tolerances import EXACT, FOREIGN, ROUNDED, SHIFTED, SINGLE, Tolerance, bernstein, rms_window
 
 from circuits import ANSATZE, Circuit, Encode, Gate, Slot, expectation, pz, rpz
 from circuits.engines import ENGINES, Engine, get
 from circuits.lower import facts
+from judge import assert_same, derivatives, report
+from random_circuits import circuits, inputs, seeds
+from tolerances import EXACT, FOREIGN, ROUNDED, SHIFTED, SINGLE, Tolerance, bernstein, rms_window
 
 F32, F64 = torch.float32, torch.float64
 

@@ -14,10 +14,10 @@ from qiskit.quantum_info import Operator, SparsePauliOp, Statevector
 from scipy.linalg import expm
 from scipy.spatial.transform import Rotation
 from scipy.stats import unitary_group
-from tolerances import EXACT
 
 from circuits import Circuit, Gate, expectation
 from circuits.gates import GATES, PAULI, bloch_matrix
+from tolerances import EXACT
 
 VOCABULARY = {
     "H": (qml.Hadamard, library.HGate),

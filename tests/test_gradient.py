@@ -5,14 +5,14 @@ import cmath
 import pytest
 import torch
 from hypothesis import given
-from judge import Counting, assert_same, derivatives, report
-from random_circuits import circuits, inputs, seeds
-from tolerances import EXACT, SHIFTED
 
 from circuits import Circuit, Encode, Gate, Slot, Sum, pz
 from circuits.engines import get
 from circuits.gates import GATES
 from circuits.gradient import FOUR_TERM, TWO_TERM
+from judge import Counting, assert_same, derivatives, report
+from random_circuits import circuits, inputs, seeds
+from tolerances import EXACT, SHIFTED
 
 reference = get("reference")
 
@@ -127,3 +127,16 @@ def test_simplified_away_is_no_request_at_all():
     value = engine(Circuit((Gate("RZ", 0, Encode()),)), torch.zeros(7, 1), {})
     assert engine.tables == [(1, 0)]
     assert value.tolist() == [1.0] * 7
+
+
+def test_a_batch_of_tables_is_one_longer_table():
+    """vmap adds rows to a run; jacrev maps over the cotangents only, and shifts no more than one gradient does."""
+    engine, circuit = Counting(), pz(1)
+    x, params = inputs(circuit, (3,), (), seed=5)
+    jacobian = torch.func.jacrev(lambda x: engine(circuit, x, params))(x)
+    assert [rows for rows, _ in engine.tables] == [3, 2 * 3]
+    expected = torch.func.jacrev(lambda x: get("reference")(circuit, x, params))(x)
+    torch.testing.assert_close(jacobian, expected, **SHIFTED)
+    mapped = torch.vmap(lambda x: engine(circuit, x, params))(x[:, None])
+    assert [rows for rows, _ in engine.tables[2:]] == [3]
+    torch.testing.assert_close(mapped, get("reference")(circuit, x, params)[:, None], **SHIFTED)

@@ -53,3 +53,12 @@ def bernstein(value: Tensor, shots: int) -> Tensor:
 def rms_window(count: int) -> float:
     r"""How far the rms of `count` z-scores may lie from 1: five of its standard deviations $1 / \sqrt{2 N}$."""
     return 5 / math.sqrt(2 * count)
+
+
+QUADRATURE: Tolerance = {"rtol": 0.0, "atol": 1e-7}
+"""Moments of initial activations by one rule against the same moments by another, both exact to 1e-11 for what is
+band-limited; base functions are seen in float32, whose eps is 1.2e-7, and averaging helps."""
+
+ENDPOINT: Tolerance = {"rtol": 0.0, "atol": 1e-4}
+"""The same where an arccos brings the root sqrt(1 - x**2), which 32 Gauss nodes integrate up to 0.2 / 32**3 = 6e-6;
+sums over inputs and weights a little above 1 leave the rest."""

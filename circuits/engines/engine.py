@@ -7,7 +7,7 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor
 
-from circuits.checks import check_inputs
+from circuits.checks import check_inputs, check_weight
 from circuits.circuit import Circuit
 from circuits.errors import UnsupportedCircuit
 from circuits.gradient import evaluate_table
@@ -76,7 +76,10 @@ class Engine(ABC):
             `(*batch, out)`.
         """
         check_activation(circuit)
+        check_weight(x, weight)
         values = self(circuit, x[..., None, :, None], params)
+        dtype = torch.promote_types(values.dtype, weight.dtype)
+        values, weight = values.to(dtype), weight.to(dtype)
         if values.shape[-2] == 1 and weight.ndim == 2:
             return torch.nn.functional.linear(values[..., 0, :], weight)
         return torch.einsum("...oi,...oi->...o", values, weight)

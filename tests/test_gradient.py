@@ -130,7 +130,7 @@ def test_simplified_away_is_no_request_at_all():
 
 
 def test_a_batch_of_tables_is_one_longer_table():
-    """vmap adds rows to a run; jacrev maps over the cotangents only, and shifts no more than one gradient does."""
+    """A vmap adds rows to a run; jacrev maps over the cotangents only, and shifts no more than one gradient does."""
     engine, circuit = Counting(), pz(1)
     x, params = inputs(circuit, (3,), (), seed=5)
     jacobian = torch.func.jacrev(lambda x: engine(circuit, x, params))(x)

@@ -1,0 +1,302 @@
+"""Benchmarks are evidence: later years leak nowhere, rows say where they come from, no file is half written."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+import torch
+from matplotlib.image import imread
+from torch import nn
+from typer.testing import CliRunner
+
+from benchmarks.__main__ import app
+from benchmarks.functions import TARGETS
+from benchmarks.plots import plot_activations
+from benchmarks.protocol import RATES, TUNING_SEED, predict, ran_on, rmse
+from benchmarks.provenance import provenance
+from benchmarks.quickstart import DESTINATIONS, FAMILIES
+from benchmarks.report import Results, Table, write
+from benchmarks.series import sunspots
+from circuits import pz
+from qkan import QKAN
+from tolerances import EXACT, FOREIGN
+
+PARTS = ("train", "validation", "test")
+
+
+def run(command: str, out: Path, *options: str) -> Path:
+    result = CliRunner().invoke(app, [command, "--out", str(out), *options], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def rows_of(out: Path) -> list[dict]:
+    return json.loads((out / "results.json").read_text())["rows"]
+
+
+def tables_of(out: Path) -> list[list[list[str]]]:
+    """The cells of every table of a report, without heads."""
+    blocks = (out / "report.md").read_text().split("\n\n")
+    return [
+        [line.strip("| ").split(" | ") for line in block.splitlines()[2:]] for block in blocks if block.startswith("|")
+    ]
+
+
+# The series.
+
+
+def series() -> tuple[np.ndarray, np.ndarray]:
+    frame: Any = sm.datasets.sunspots.load_pandas().data
+    return frame["YEAR"].to_numpy().astype(int), frame["SUNACTIVITY"].to_numpy()
+
+
+@pytest.fixture
+def changed_after(monkeypatch):
+    """Make `sunspots` see a series that is another one after a year."""
+    original: Any = sm.datasets.sunspots.load_pandas()
+
+    def change(year: int) -> None:
+        frame = original.data.copy()
+        frame.loc[frame["YEAR"] > year, "SUNACTIVITY"] = 1000 - 3 * frame["SUNACTIVITY"]
+        monkeypatch.setattr(sm.datasets.sunspots, "load_pandas", lambda: type(original)(data=frame))
+
+    return change
+
+
+def test_the_split_is_chronological_and_complete():
+    data = sunspots()
+    years = [getattr(data, part).years for part in PARTS]
+    np.testing.assert_array_equal(np.concatenate(years), np.arange(1712, 2009))
+    assert [len(part) for part in years] == [178, 60, 59]
+
+
+@pytest.mark.parametrize("window", [1, 3, 12])
+def test_a_window_is_the_years_before_its_target(window):
+    data, (years, values) = sunspots(window), series()
+    for part in PARTS:
+        windows = getattr(data, part)
+        assert len(windows.years) == len(windows.x) == len(windows.y)
+        for year, x, y in zip(windows.years, windows.x, windows.y, strict=True):
+            before = values[(years >= year - window) & (years < year)]
+            torch.testing.assert_close(data.restore(x), torch.as_tensor(before), rtol=0, atol=1e-10)
+            assert data.restore(y).item() == pytest.approx(values[years == year].item(), abs=1e-10)
+
+
+def test_the_scale_is_that_of_the_training_years():
+    data, (years, values) = sunspots(), series()
+    known = values[years <= data.train.years[-1]]
+    assert (data.mean, data.deviation) == (known.mean(), known.std())
+    assert data.mean != pytest.approx(values.mean(), rel=0.01)
+
+
+def test_later_years_change_nothing_before_them(changed_after):
+    original = sunspots()
+    changed_after(original.train.years[-1])
+    changed = sunspots()
+    assert (changed.mean, changed.deviation) == (original.mean, original.deviation)
+    assert torch.equal(changed.train.x, original.train.x)
+    assert torch.equal(changed.train.y, original.train.y)
+    assert torch.equal(changed.validation.x[0], original.validation.x[0])
+    assert not changed.validation.y.eq(original.validation.y).any()
+
+    changed_after(original.validation.years[-1])
+    changed = sunspots()
+    assert torch.equal(changed.validation.x, original.validation.x)
+    assert torch.equal(changed.validation.y, original.validation.y)
+    assert not changed.test.y.eq(original.test.y).any()
+
+
+def test_errors_are_in_the_unit_of_the_series():
+    data, (years, values) = sunspots(), series()
+    tested = np.isin(years, data.test.years)
+    truth, last = values[tested], values[np.roll(tested, -1)]
+    forecast = predict(lambda x: x[:, -1:], data.test, data)
+    torch.testing.assert_close(forecast, torch.as_tensor(last), rtol=0, atol=1e-10)
+    assert rmse(lambda x: x[:, -1:], data.test, data) == pytest.approx(math.sqrt(np.mean((truth - last) ** 2)))
+
+
+# Files and tables.
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "report.md"
+    write(path, "→ 1\n")
+    with pytest.raises(UnicodeEncodeError):
+        write(path, 10_000 * "2" + "\ud800")
+    assert path.read_bytes() == "→ 1\n".encode()
+    assert list(tmp_path.iterdir()) == [path]
+    with path.open(encoding="utf-8") as reader:
+        write(path, "3\n")
+        assert reader.read() == "→ 1\n"
+    assert path.read_text() == "3\n"
+
+
+def test_files_are_as_readable_as_any_other(tmp_path):
+    write(tmp_path / "ours", "")
+    (tmp_path / "any").write_text("")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "any").stat().st_mode
+
+
+def test_results_are_on_disk_row_by_row_and_say_where_they_come_from(tmp_path):
+    results = Results(tmp_path / "deep" / "er" / "results.json")
+    for seed in range(3):
+        results.add(model="A" if seed else "B", seed=seed)
+        assert rows_of(tmp_path / "deep" / "er") == results.rows
+        assert len(results.rows) == seed + 1
+    assert [row["seed"] for row in results.where(model="A")] == [1, 2]
+    assert results.where(model="A", seed=0) == results.where(nothing=1) == []
+    assert all(row.items() >= provenance().items() for row in results.rows)
+    assert provenance().keys() == {"commit", "machine"}
+    assert f"torch {torch.__version__}" in provenance()["machine"]
+
+
+def test_an_impossible_row_does_not_spoil_the_file(tmp_path):
+    results = Results(tmp_path / "results.json")
+    results.add(seed=0)
+    before = results.path.read_text()
+    with pytest.raises(TypeError):
+        results.add(seed=object())
+    assert results.path.read_text() == before
+
+
+def test_a_table_is_markdown():
+    table = Table("Title", ["model", "error", "seconds"], [["QKAN", "0.1", "2"], ["MLP", "0.25", "10"]])
+    assert table.markdown() == (
+        "**Title**\n\n| model | error | seconds |\n| --- | ---: | ---: |\n| QKAN | 0.1 | 2 |\n| MLP | 0.25 | 10 |"
+    )
+    assert [column.justify for column in table.rich().columns] == ["left", "right", "right"]
+    assert table.rich().row_count == 2
+
+
+def test_rows_name_the_engine_that_ran():
+    assert ran_on(nn.Linear(2, 1)) == "torch"
+    assert ran_on(QKAN([2, 2, 1])) == "Bloch()"
+    assert ran_on(nn.Sequential(QKAN([2, 2]), QKAN([2, 1], engine="reference"))) == "Bloch(), Reference()"
+
+
+@pytest.mark.parametrize("base", ["silu", None], ids=str)
+def test_every_edge_has_a_panel(tmp_path, base):
+    model = QKAN([3, 2, 1], circuit=pz(1), base=base)
+    plot_activations(tmp_path / "edges.png", model, torch.randn(10, 3), ["a", "b", "c"], columns=2)
+    picture = imread(tmp_path / "edges.png")
+    assert picture.ndim == 3
+    assert picture[..., :3].std() > 0
+
+
+# The quickstart.
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    return run("quickstart", tmp_path_factory.mktemp("quickstart") / "new", "--seeds", "1", "--epochs", "2")
+
+
+def test_the_quickstart_writes_four_files_and_no_other(quickstart):
+    assert {path.name for path in quickstart.iterdir()} == {
+        "report.md",
+        "results.json",
+        "forecast.png",
+        "activations.png",
+    }
+
+
+def test_the_quickstart_draws_pictures(quickstart):
+    for name in ("forecast.png", "activations.png"):
+        picture = imread(quickstart / name)
+        assert min(picture.shape[:2]) > 100, name
+        assert 0.5 < picture[..., :3].mean() < 1, name
+        assert picture[..., :3].std() > 0, name
+        assert f"({name})" in (quickstart / "report.md").read_text()
+
+
+def test_every_row_carries_seed_engine_commit_and_machine(quickstart):
+    for row in rows_of(quickstart):
+        assert row.keys() >= {"stage", "model", "seed", "engine", "commit", "machine"}
+        assert (row["seed"] is None) == (row["stage"] == "yardstick")
+
+
+def test_every_family_has_the_same_trials_and_never_sees_the_test_part_while_tuning(quickstart):
+    rows = rows_of(quickstart)
+    for family in FAMILIES:
+        tuning = [row for row in rows if (row["stage"], row["model"]) == ("tuning", family.name)]
+        assert len(tuning) == len({(row["variant"], row["lr"]) for row in tuning}) == 4 * len(RATES)
+        assert {row["seed"] for row in tuning} == {TUNING_SEED}
+        assert not any("test_rmse" in row for row in tuning)
+        best = min(tuning, key=lambda row: row["validation_rmse"])
+        (final,) = (row for row in rows if (row["stage"], row["model"]) == ("final", family.name))
+        assert (final["variant"], final["lr"]) == (best["variant"], best["lr"])
+        assert final["seed"] == 0 != TUNING_SEED
+        assert final["epochs"] == 2
+        assert math.isfinite(final["test_rmse"])
+
+
+def test_the_accuracy_table_has_every_model_and_the_yardsticks(quickstart):
+    rows, (accuracy, _) = rows_of(quickstart), tables_of(quickstart)
+    told = [row for row in rows if row["stage"] in ("final", "yardstick")]
+    names = [family.name for family in FAMILIES] + ["last value", "linear autoregression"]
+    assert [line[0] for line in accuracy] == [row["model"] for row in told] == names
+    assert [line[2] for line in accuracy] == [str(row["parameters"]) for row in told]
+    assert [line[3] for line in accuracy] == [f"{row['test_rmse']:.2f}" for row in told]
+    assert [row["parameters"] for row in told[-2:]] == [0, 13]
+
+
+def test_exact_engines_agree_on_the_trained_network(quickstart):
+    rows, (_, table) = [row for row in rows_of(quickstart) if row["stage"] == "engine"], tables_of(quickstart)
+    assert [row["destination"] for row in rows] == [line[0] for line in table] == [row[0] for row in DESTINATIONS]
+    exact = [row for row, (_, _, options) in zip(rows, DESTINATIONS, strict=True) if "shots" not in options]
+    sampled = [row for row in rows if row not in exact]
+    assert len(exact) == 5
+    assert len({row["engine"] for row in rows}) == len(rows)
+    (final,) = (row for row in rows_of(quickstart) if (row["stage"], row["model"]) == ("final", "QKAN"))
+    for row in exact:
+        assert row["difference"] <= FOREIGN["atol"], row
+        assert row["test_rmse"] == pytest.approx(final["test_rmse"], rel=1e-8), row
+    for row in sampled:
+        assert FOREIGN["atol"] < row["difference"] < 1, row
+
+
+@pytest.mark.parametrize("command", ["quickstart", "functions"])
+def test_nothing_runs_without_seeds(command, tmp_path):
+    result = CliRunner().invoke(app, [command, "--out", str(tmp_path / "none"), "--seeds", "0"])
+    assert result.exit_code == 2
+    assert not (tmp_path / "none").exists()
+
+
+# Known functions.
+
+
+def test_targets_are_their_formulas():
+    exponential, bessel = (target.function for target in TARGETS)
+    corners = torch.tensor([[0.5, 1.0], [-0.5, 0.0], [1.0, 0.0]], dtype=torch.float64)
+    values = torch.tensor([[math.e**2], [1 / math.e], [1.0]], dtype=torch.float64)
+    torch.testing.assert_close(exponential(corners), values, **EXACT)
+    x = torch.linspace(0, 1, 7, dtype=torch.float64)[:, None]
+    angles = 2 * math.pi * torch.arange(64, dtype=torch.float64) / 64
+    # Bessel's integral; 64 equispaced nodes are exact up to J_64(20) = 1e-25.
+    torch.testing.assert_close(bessel(x), torch.cos(20 * x * angles.sin()).mean(-1, keepdim=True), **EXACT)
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
+def test_samples_fill_the_box_and_follow_their_seed(target):
+    (x, y), again, other = target.sample(200, 0), target.sample(200, 0), target.sample(200, 1)
+    assert x.shape == (200, target.widths[0])
+    assert y.shape == (200, 1)
+    assert target.low <= x.min() < target.low + 0.1
+    assert 0.9 < x.max() <= 1
+    assert torch.equal(x, again[0])
+    assert not x.eq(other[0]).any()
+
+
+def test_the_functions_benchmark_writes_a_row_and_a_line_for_every_target(tmp_path):
+    out = run("functions", tmp_path, "--seeds", "1", "--steps", "1")
+    rows, (table,) = rows_of(out), tables_of(out)
+    assert {path.name for path in out.iterdir()} == {"report.md", "results.json"}
+    assert [row["target"] for row in rows] == [line[0] for line in table] == [target.name for target in TARGETS]
+    for row in rows:
+        assert row.keys() >= {"seed", "engine", "commit", "machine", "parameters", "test_mse"}
+        assert row["steps"] == 1
+        assert 0 < row["test_mse"] < 1

@@ -15,7 +15,7 @@ Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds.")]
 def quickstart(
     out: Out = None,
     seeds: Seeds = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs at most, early stopping apart.")] = 400,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs at most, early stopping apart.")] = 1000,
 ) -> None:
     """Forecast sunspots with a QKAN, an MLP and an LSTM, then run the trained QKAN on every engine."""
     from benchmarks.quickstart import run

@@ -1,7 +1,7 @@
 """Known functions, fitted by small QKANs: how exact does a handful of circuits get?"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,6 +19,33 @@ from circuits import pz
 from qkan import QKAN, fit, parameter_count
 
 TRAIN, VALIDATION, TEST = 1000, 500, 1000
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a QKAN is started and trained.
+
+    Args:
+        name: as tables show it.
+        init_scale: where scales start; with pi the slowest frequency makes one period on [-1, 1].
+        history: curvature pairs that L-BFGS keeps.
+        dtype: of everything.
+    """
+
+    name: str
+    init_scale: float = math.pi
+    history: int = 100
+    dtype: torch.dtype = torch.float64
+
+
+CHOSEN = Setting("as above")
+ABLATIONS = (
+    CHOSEN,
+    Setting("scales start at 1", init_scale=1.0),
+    Setting("10 curvature pairs", history=10),
+    Setting("float32", dtype=torch.float32),
+)
+"""One thing changed at a time, on the first target, compared on validation points."""
 
 
 @dataclass(frozen=True)
@@ -73,31 +100,49 @@ def run(out: Path, seeds: int = 5, steps: int = 50) -> None:
         for target in TARGETS:
             task = progress.add_task(target.name, total=seeds)
             for seed in range(seeds):
-                measure(target, seed, steps, results)
+                measure(target, CHOSEN, seed, steps, results)
                 progress.advance(task)
-    (table,) = tables(results)
-    console.print(table.rich())
-    write(out / "report.md", report(table, seeds, steps))
+        for setting in ABLATIONS[1:]:
+            task = progress.add_task(setting.name, total=seeds)
+            for seed in range(seeds):
+                measure(TARGETS[0], setting, seed, steps, results)
+                progress.advance(task)
+    for table in tables(results):
+        console.print(table.rich())
+    write(out / "report.md", report(tables(results), seeds, steps))
 
 
-def measure(target: Target, seed: int, steps: int, results: Results) -> None:
-    """Fit one seed by L-BFGS and look at its test points."""
-    train, validation, test = (
-        target.sample(size, 3 * seed + part) for part, size in enumerate((TRAIN, VALIDATION, TEST))
-    )
+def measure(target: Target, setting: Setting, seed: int, steps: int, results: Results) -> None:
+    """Fit one seed by L-BFGS; the chosen setting looks at its test points."""
+
+    def points(part: int, size: int) -> tuple[Tensor, Tensor]:
+        x, y = target.sample(size, 3 * seed + part)
+        return x.to(setting.dtype), y.to(setting.dtype)
+
+    train, validation, test = points(0, TRAIN), points(1, VALIDATION), points(2, TEST)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        # Scales start at pi: on [-1, 1] the slowest frequency then makes one period.
-        model = QKAN(target.widths, circuit=pz(target.reps), init_scale=math.pi, dtype=torch.float64)
-    outcome = fit(model, train, validation, optimizer="lbfgs", epochs=steps, seed=seed, progress=False)
+        model = QKAN(target.widths, circuit=pz(target.reps), init_scale=setting.init_scale, dtype=setting.dtype)
+    outcome = fit(
+        model,
+        train,
+        validation,
+        optimizer="lbfgs",
+        history=setting.history,
+        epochs=steps,
+        seed=seed,
+        progress=False,
+    )
     with torch.no_grad():
-        error = (model(test[0]) - test[1]).square().mean().item()
+        error = (model(test[0]) - test[1]).square().mean().item() if setting is CHOSEN else None
     results.add(
         target=target.name,
+        setting=setting.name,
         model=f"QKAN{list(target.widths)}, pz({target.reps})",
         seed=seed,
         engine=ran_on(model),
         parameters=sum(parameter_count(model).values()),
+        validation_mse=outcome.best_validation_loss,
         test_mse=error,
         steps=outcome.epochs,
         seconds=outcome.seconds,
@@ -105,18 +150,25 @@ def measure(target: Target, seed: int, steps: int, results: Results) -> None:
 
 
 def tables(results: Results) -> list[Table]:
-    """Median, smallest and largest test error of each target."""
+    """Test errors of the targets, and validation errors of the ablations."""
     lines = []
     for target in TARGETS:
-        rows = results.where(target=target.name)
+        rows = results.where(target=target.name, setting=CHOSEN.name)
         errors, seconds = [row["test_mse"] for row in rows], [row["seconds"] for row in rows]
         figures = [f"{median(errors):.1e}", f"{min(errors):.1e}", f"{max(errors):.1e}", f"{target.bar:.0e}"]
         lines.append([target.name, rows[0]["model"], str(rows[0]["parameters"]), *figures, f"{median(seconds):.1f}"])
     columns = ["target", "model", "parameters", "test MSE, median", "min", "max", "bar", "seconds a seed"]
-    return [Table("Function fitting", columns, lines)]
+    fits = Table("Function fitting", columns, lines)
+
+    lines = []
+    for setting in ABLATIONS:
+        errors = [row["validation_mse"] for row in results.where(target=TARGETS[0].name, setting=setting.name)]
+        lines.append([setting.name, f"{median(errors):.1e}", f"{min(errors):.1e}", f"{max(errors):.1e}"])
+    columns = ["one thing changed", "validation MSE, median", "min", "max"]
+    return [fits, Table(f"What matters for {TARGETS[0].name}", columns, lines)]
 
 
-def report(table: Table, seeds: int, steps: int) -> str:
+def report(tables: Sequence[Table], seeds: int, steps: int) -> str:
     """The Markdown report."""
     return f"""# Function fitting
 
@@ -124,7 +176,9 @@ def report(table: Table, seeds: int, steps: int) -> str:
 with strong Wolfe line search, at most {steps} outer steps of 20 iterations; the weights of the best validation step are
 kept.
 
-{table.markdown()}
+{tables[0].markdown()}
+
+{tables[1].markdown()}
 
 Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
 """

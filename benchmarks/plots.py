@@ -21,7 +21,7 @@ def plot_forecast(path: Path, data: Forecasting, forecasts: Mapping[str, Tensor]
     """
     years, truth = data.test.years, data.restore(data.test.y)[:, 0]
     figure = Figure(figsize=(9, 2.1 * len(forecasts) + 0.6), layout="constrained")
-    axes = figure.subplots(len(forecasts), 1, sharex=True, sharey=True)
+    axes = figure.subplots(len(forecasts), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axis, (position, (name, values)) in zip(axes, enumerate(forecasts.items()), strict=True):
         colour = f"C{position}"
         axis.plot(years, truth, color="black", linewidth=1, marker=".", markersize=4, label="truth")

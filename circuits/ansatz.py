@@ -9,6 +9,7 @@ arXiv:2509.14026.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral, Real
 from typing import Literal
 
 from circuits.circuit import Circuit, Encode, Gate, Slot
@@ -46,8 +47,12 @@ def px(reps: int = 3, scale: Fixed = None, shift: Fixed = None) -> Circuit:
 
     With unit scales <Z> is $\sqrt{1 - x^2}$ times a polynomial of degree `reps - 1`; $\theta = (\pi/2, 0, ..., 0)$
     makes that polynomial the Chebyshev polynomial of the second kind $U_{reps-1}$. A final RZ is dead before <Z>; there
-    is none. While scale and shift are trainable an optimiser can push $|e_l|$ past 1, which is an error: fix them, or
-    keep the data well inside [-1, 1].
+    is none.
+
+    This is an ansatz for a first layer on data strictly inside (-1, 1). At the ends the slope of arccos, and with it
+    the gradients of scale and shift, are infinite; and while scale and shift are trainable an optimiser can push
+    $|e_l|$ past 1, which is an error. Fix them, `px(3, scale=1, shift=0)`, or keep the data well inside; deeper layers
+    need a bounded function such as tanh before them.
     """
     return _reuploading(
         "px",
@@ -98,7 +103,7 @@ def _reuploading(
     through: Literal["identity", "arccos"] = "identity",
 ) -> Circuit:
     """H, then `block(l, e_l)` for l = 0 ... reps-1, then `final(reps)`."""
-    if not isinstance(reps, int) or isinstance(reps, bool):
+    if not isinstance(reps, Integral) or isinstance(reps, bool):
         raise TypeError(f"Argument `reps` must be an int, but is {reps!r}.")
     if reps < 0:
         raise ValueError(f"Argument `reps` must not be negative, but is {reps}.")
@@ -113,8 +118,8 @@ def _reuploading(
 def _per_block(name: str, value: Fixed, reps: int) -> Sequence[float | Slot]:
     if value is None:
         return [Slot(name, index) for index in range(reps)]
-    if isinstance(value, (int, float)):
-        return [value] * reps
-    if isinstance(value, str) or len(value) != reps:
+    if isinstance(value, Real):
+        return [float(value)] * reps
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != reps:
         raise ValueError(f"Argument `{name}` must be one number or {reps} (one a repetition), but is {value!r}.")
     return list(value)

@@ -8,8 +8,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
-from numbers import Real
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal
 
 from circuits.gates import GATES, PAULI
 
@@ -26,8 +26,7 @@ class Slot:
             raise ValueError(f"Argument `name` of Slot must be an identifier such as 'theta', but is {self.name!r}.")
         if self.name == "x":
             raise ValueError("Argument `name` of Slot must not be 'x', which stands for the data: use Encode.")
-        if not isinstance(self.index, int) or isinstance(self.index, bool) or self.index < 0:
-            raise ValueError(f"Argument `index` of Slot must be a non-negative int, but is {self.index!r}.")
+        object.__setattr__(self, "index", _count(self.index, "Argument `index` of Slot"))
 
     def __str__(self) -> str:
         return f"{self.name}[{self.index}]"
@@ -55,8 +54,7 @@ class Encode:
             value = getattr(self, name)
             if not isinstance(value, Slot):
                 object.__setattr__(self, name, _number(value, f"Argument `{name}` of Encode", "a number or a Slot"))
-        if not isinstance(self.feature, int) or isinstance(self.feature, bool) or self.feature < 0:
-            raise ValueError(f"Argument `feature` of Encode must be a non-negative int, but is {self.feature!r}.")
+        object.__setattr__(self, "feature", _count(self.feature, "Argument `feature` of Encode"))
         if self.through not in ("identity", "arccos"):
             raise ValueError(f"Argument `through` of Encode must be 'identity' or 'arccos', but is {self.through!r}.")
 
@@ -118,12 +116,11 @@ class Gate:
     angle: Angle | None = None
 
     def __init__(self, name: str, wires: int | Sequence[int], angle: Angle | int | None = None) -> None:
-        if name not in GATES:
+        if not isinstance(name, str) or name not in GATES:
             raise ValueError(f"Argument `name` of Gate must be one of {', '.join(GATES)}, but is {name!r}.")
         wires = tuple(wires) if isinstance(wires, Sequence) else (wires,)
         kind = GATES[name]
-        if any(not isinstance(wire, int) or isinstance(wire, bool) or wire < 0 for wire in wires):
-            raise ValueError(f"Argument `wires` of gate {name} must be non-negative ints, but is {wires!r}.")
+        wires = tuple(_count(wire, f"Argument `wires` of gate {name}") for wire in wires)
         if len(wires) != kind.wires or len(set(wires)) != len(wires):
             raise ValueError(
                 f"Argument `wires` of gate {name} must be {kind.wires} distinct wire(s), but is {wires!r}."
@@ -214,9 +211,13 @@ class Circuit:
         """Size of the last dimension of x; at least 1, so that a circuit without data is a constant function of x."""
         return max((encoding.feature + 1 for encoding in self.encodings), default=1)
 
-    @cached_property
+    @property
     def slots(self) -> dict[str, int]:
         """The parameters the circuit asks for: slot name to length, in order of appearance."""
+        return dict(self._slots)  # a copy, because a value cannot be changed
+
+    @cached_property
+    def _slots(self) -> dict[str, int]:
         lengths: dict[str, int] = {}
         for angle in self.angles:
             for term in terms(angle):
@@ -229,6 +230,10 @@ class Circuit:
     @cached_property
     def _hash(self) -> int:
         return hash((self.gates, self.readout))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Built anew where it is loaded: strings have other hashes in another process.
+        return Circuit, (self.gates, self.readout, self.label)
 
     def __hash__(self) -> int:
         # Circuits are keys of every cache in the hot path; hashing sixty nested gates each time would show.
@@ -246,6 +251,12 @@ def _number(value: object, what: str, wanted: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{what} must be finite, but is {value!r}.")
     return float(value)
+
+
+def _count(value: object, what: str) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{what} must be a non-negative int, but is {value!r}.")
+    return int(value)
 
 
 def _plus(first: str, second: str) -> str:

@@ -40,7 +40,7 @@ FOUR_TERM: Rule = (
 def evaluate_table(
     circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], run: Run, differentiable: bool = False
 ) -> Tensor:
-    """Values `(*grid, readouts)` from `run`, differentiable to any order in x and every parameter.
+    """Values `(*grid, readouts)` from `run`, differentiable (in reverse) to any order in x and every parameter.
 
     The circuit is simplified first, so that angles which share a derivative are one angle and are shifted once. All
     samples, edges and shifted angles of a gradient go to `run` as one table. Grid points that share all their angles,
@@ -59,7 +59,7 @@ def evaluate_table(
         return run(plain, torch.zeros(1, 0, dtype=torch.float64))[0]
 
     def evaluate(table: Tensor) -> Tensor:
-        return run(plain, table) if len(table) else table.new_zeros(0, readouts)
+        return run(plain, table) if len(table) else table.sum(-1, keepdim=True).expand(0, readouts)
 
     # Before scale * x is formed: a large angle in float32 has few digits left after the decimal point.
     x, params = x.double(), {name: tensor.double() for name, tensor in params.items()}

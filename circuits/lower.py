@@ -111,11 +111,16 @@ def merge(circuit: Circuit) -> Circuit:
 
 
 def prune(circuit: Circuit) -> Circuit:
-    r"""Drop the gates that no readout can see.
+    r"""Drop the gates that no readout can see, and those that the start cannot feel.
 
     Walking backwards, each wire carries the Pauli letters that the evolved readouts $U^\dagger P U$ may have there; a
-    gate that commutes with all of them leaves every value as it is.
+    gate that commutes with all of them leaves every value as it is. Walking forwards, a wire that is still in an
+    eigenstate of a Pauli letter takes only a phase from gates about that axis.
     """
+    return _prune_unfelt(_prune_unseen(circuit))
+
+
+def _prune_unseen(circuit: Circuit) -> Circuit:
     letters = [frozenset(string[wire] for string in circuit.strings) - {"I"} for wire in range(circuit.wires)]
     kept: list[Gate] = []
     for gate in reversed(circuit.gates):
@@ -126,6 +131,19 @@ def prune(circuit: Circuit) -> Circuit:
             for wire, after in zip(gate.wires, evolved, strict=True):
                 letters[wire] = after
     return Circuit(tuple(reversed(kept)), circuit.readout, circuit.label)
+
+
+def _prune_unfelt(circuit: Circuit) -> Circuit:
+    eigenstates: list[str | None] = ["Z"] * circuit.wires
+    kept: list[Gate] = []
+    for gate in circuit.gates:
+        letters = [eigenstates[wire] for wire in gate.wires]
+        if len(gate.wires) == 1 and letters[0] is not None and letters[0] == _axis(gate):
+            continue
+        kept.append(gate)
+        for wire, letter in zip(gate.wires, _turned(gate, letters), strict=True):
+            eigenstates[wire] = letter
+    return Circuit(tuple(kept), circuit.readout, circuit.label)
 
 
 def _evolve(gate: Gate, seen: list[frozenset[str]]) -> list[frozenset[str]] | None:
@@ -147,6 +165,16 @@ def _evolve(gate: Gate, seen: list[frozenset[str]]) -> list[frozenset[str]] | No
     if aligned_control and aligned_target:
         return None
     return [frozenset("Z") if aligned_control else _ALL, frozenset(axis or "") if aligned_target else _ALL]
+
+
+def _turned(gate: Gate, letters: list[str | None]) -> list[str | None]:
+    """The letters whose eigenstates the wires of `gate` are in after it; None where there is no such letter."""
+    if gate.name == "SWAP":
+        return letters[::-1]
+    if len(gate.wires) == 2 or gate.angle is not None or letters[0] is None:
+        return [None] * len(letters)
+    column = bloch_matrix(GATES[gate.name].unitary)[:, "XYZ".index(letters[0])]
+    return [next((letter for letter, entry in zip("XYZ", column, strict=True) if abs(entry) == 1), None)]
 
 
 @lru_cache

@@ -6,12 +6,15 @@ from torch import Tensor
 
 from circuits.angles import bind
 from circuits.checks import check_inputs
-from circuits.circuit import Circuit
+from circuits.circuit import Circuit, Gate
 
-_NAMES = {"CNOT": "cx"}
-"""Gates that stdgates.inc calls otherwise than by their lower-case name."""
+TO_Z = {"X": ("h",), "Y": ("sdg", "h")}
+"""Gates after which measuring Z measures the letter, by their names in OpenQASM and Qiskit."""
 
-_TO_Z = {"X": ("h",), "Y": ("sdg", "h")}
+
+def qasm_name(gate: Gate) -> str:
+    """What OpenQASM's stdgates.inc and Qiskit call a gate."""
+    return "cx" if gate.name == "CNOT" else gate.name.lower()
 
 
 def to_openqasm3(circuit: Circuit, params: Mapping[str, Tensor], x: Tensor, measure: bool = True) -> str:
@@ -49,13 +52,12 @@ def to_openqasm3(circuit: Circuit, params: Mapping[str, Tensor], x: Tensor, meas
     lines = ["OPENQASM 3.0;", 'include "stdgates.inc";', f"// readout: {', '.join(circuit.strings)}"]
     lines += [f"qubit[{circuit.wires}] q;", *([f"bit[{circuit.wires}] c;"] if measure else [])]
     for gate in circuit.gates:
-        name = _NAMES.get(gate.name, gate.name.lower())
         # repr of a Python float is the shortest decimal that reads back as the same number.
         angle = "" if gate.angle is None else f"({float(bind(gate.angle, x, params))!r})"
-        lines.append(f"{name}{angle} {', '.join(f'q[{wire}]' for wire in gate.wires)};")
+        lines.append(f"{qasm_name(gate)}{angle} {', '.join(f'q[{wire}]' for wire in gate.wires)};")
     if measure:
         for wire, letter in _measured(circuit).items():
-            lines += [f"{name} q[{wire}];" for name in _TO_Z.get(letter, ())]
+            lines += [f"{name} q[{wire}];" for name in TO_Z.get(letter, ())]
             lines.append(f"c[{wire}] = measure q[{wire}];")
     return "\n".join(lines) + "\n"
 

@@ -71,7 +71,7 @@ def checked_widths(widths: Sequence[int], *, at_least: int, example: str) -> tup
     if len(widths) < at_least:
         raise ValueError(f"Argument `widths` must have {at_least} entries or more, as in {example}, but is {widths}.")
     for width in widths:
-        if not isinstance(width, int):
+        if not isinstance(width, int) or isinstance(width, bool):
             raise TypeError(f"Argument `widths` must have integers only, as in {example}, but has {width!r}.")
         if width < 1:
             raise ValueError(f"Argument `widths` must have positive entries only, but has {width}.")

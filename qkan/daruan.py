@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from circuits import Circuit, engines, pz
+from circuits.checks import check_tensor
 from circuits.engines import Engine
 from circuits.engines.engine import check_activation
 from qkan.initialise import draw_slots
@@ -31,6 +32,7 @@ class DARUAN(nn.Module):
         frozen: names of slots held at their initial value.
         init_scale: where trainable scales of data start. With 1 an interval of $2\pi$ is one period of the slowest
             frequency; for targets that oscillate in [-1, 1], $\pi$ or more trains better and makes gradients larger.
+            Well below 1 activations start nearly flat, and a layer's weights large, to keep the variance.
         engine: name of an engine or an engine; `engines.select` tells what "auto" takes.
         device: of the parameters.
         dtype: of the parameters.
@@ -105,6 +107,7 @@ class DARUAN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The activations of `x (*batch, in)`, `(*batch, out, in)`."""
         check_width(x, self.in_features)
+        check_tensor("x", x)
         values = self.engine(self.circuit, x[..., None, :, None], self.slots())
         return values.expand(*x.shape[:-1], self.out_features, self.in_features)
 

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from circuits import Circuit, Slot, engines
-from circuits.lower import facts
 
 _CHUNK = 2**20
 """Values of the circuit computed at once."""
+
+_MOST_NODES = 2**14
+"""Enough for frequencies up to 3,000; beyond, moments are estimates."""
 
 
 def draw_slots(
@@ -45,7 +47,9 @@ def draw_weights(shape: Sequence[int], variance: Tensor, part: float, generator:
 
 
 def circuit_moments(circuit: Circuit, slots: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the value for standard normal x (uniform on [-1, 1] if the circuit needs that).
+    """Mean and variance of the value for standard normal x.
+
+    If the circuit's arccos encodings need a bounded x, it is uniform on what they allow of [-1, 1].
 
     Args:
         circuit: one feature, one readout string.
@@ -55,7 +59,7 @@ def circuit_moments(circuit: Circuit, slots: Mapping[str, Tensor]) -> tuple[Tens
         Two tensors `(out, in)`, 1 in place of out or in where shared, float64.
     """
     slots = {name: slot.detach().double().cpu()[..., None, :] for name, slot in slots.items()}
-    nodes, weights = _quadrature(facts(circuit).bounded_domain, _frequency(circuit, slots))
+    nodes, weights = _quadrature(_frequency(circuit, slots), _domain(circuit, slots))
     engine = engines.select(circuit).engine
     rows = max((len(slot) for slot in slots.values()), default=1)
     size = max((slot[0].numel() // slot.shape[-1] for slot in slots.values()), default=1) * len(nodes)
@@ -75,30 +79,52 @@ def function_moments(function: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tens
     """Mean and variance of `function` of a standard normal variable; a module sees its own dtype and device."""
     parameters = function.parameters() if isinstance(function, nn.Module) else ()
     like = next(iter(parameters), torch.empty(()))
-    nodes, weights = _quadrature(bounded=False, frequency=10.0)
+    nodes, weights = _quadrature(frequency=10.0)
     return _moments(function(nodes.to(like)).double().cpu(), weights)
 
 
 def _frequency(circuit: Circuit, slots: Mapping[str, Tensor]) -> float:
     """No edge oscillates faster: the sum of the sizes of all scales."""
-    scales = [encoding.scale for encoding in circuit.encodings]
-    return sum(
-        slots[scale.name][..., scale.index].abs().max().item() if isinstance(scale, Slot) else abs(scale)
-        for scale in scales
-    )
+    return sum(_value(encoding.scale, slots).abs().max().item() for encoding in circuit.encodings)
 
 
-def _quadrature(bounded: bool, frequency: float) -> tuple[Tensor, Tensor]:
-    r"""Nodes and weights, summing to 1, of a uniform variable on [-1, 1] or of a standard normal one.
+def _domain(circuit: Circuit, slots: Mapping[str, Tensor]) -> tuple[float, float] | None:
+    """What of [-1, 1] lies in the domain of every arccos encoding on every edge; None without such encodings."""
+    limited = [encoding for encoding in circuit.encodings if encoding.through == "arccos"]
+    low, high = -1.0, 1.0
+    for encoding in limited:
+        scale, shift = _value(encoding.scale, slots), _value(encoding.shift, slots)
+        middle, half = -shift / scale, 1 / scale.abs()
+        low, high = max(low, (middle - half).max().item()), min(high, (middle + half).min().item())
+    if low >= high:
+        raise ValueError(
+            f"Argument `circuit` has arccos encodings that no x in [-1, 1] satisfies: {', '.join(map(str, limited))}; "
+            "choose other fixed scales and shifts, or another init_scale."
+        )
+    return (low, high) if limited else None
+
+
+def _value(number: float | Slot, slots: Mapping[str, Tensor]) -> Tensor:
+    if isinstance(number, Slot):
+        return slots[number.name][..., number.index]
+    return torch.tensor(number, dtype=torch.float64)
+
+
+def _quadrature(frequency: float, domain: tuple[float, float] | None = None) -> tuple[Tensor, Tensor]:
+    r"""Nodes and weights, summing to 1, of a standard normal variable, or of one uniform on `domain`.
 
     For functions of frequencies up to `frequency` and their squares. The trapezoidal rule of step h integrates a
     normal density times $e^{i w x}$ up to $e^{-(2 \pi / h - w)^2 / 2}$, Gauss-Hermite needs far more nodes.
     """
-    if bounded:
-        nodes, weights = np.polynomial.legendre.leggauss(32)
-    else:
-        nodes = np.linspace(-8, 8, min(math.ceil(16 * (2 * frequency + 7) / (2 * math.pi)), 512) + 1)
+    if domain is None:
+        size = min(math.ceil(16 * (2 * frequency + 7) / (2 * math.pi)), _MOST_NODES)
+        nodes = np.linspace(-8, 8, size + 1)
         weights = np.exp(-(nodes**2) / 2)
+    else:
+        low, high = domain
+        nodes, weights = np.polynomial.legendre.leggauss(min(32 + math.ceil(frequency), 512))
+        # A hair inside, so that rounding does not push a node out of the domain of an arccos.
+        nodes = (low + high) / 2 + (high - low) / 2 * (1 - 1e-12) * nodes
     return torch.as_tensor(nodes), torch.as_tensor(weights / weights.sum())
 
 

@@ -77,7 +77,7 @@ class QKANLayer(nn.Module):
     ) -> None:
         super().__init__()
         check_activation(circuit)
-        own = ["weight"] + ["base_weight"] * (base is not None) + ["bias"] * bias
+        own = ["weight"] + ["base_weight"] * (base is not None) + ["bias"] * bool(bias)
         if taken := circuit.slots.keys() & set(own):
             raise ValueError(f"Argument `circuit` has slots named {sorted(taken)} like the layer's own: rename them.")
         frozen = check_frozen(frozen, [*circuit.slots, *own])

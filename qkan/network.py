@@ -43,7 +43,7 @@ class QKAN(nn.Sequential):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if len(widths) < 2:
+        if not isinstance(widths, Sequence) or len(widths) < 2:
             raise ValueError(f"Argument `widths` must name at least an input and an output size, but is {widths!r}.")
         check_sizes(**{f"widths[{position}]": width for position, width in enumerate(widths)})
         frozen = frozen if isinstance(frozen, str) else tuple(frozen)

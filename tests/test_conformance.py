@@ -261,7 +261,9 @@ def test_contract_is_the_weighted_sum_over_inputs(row, case, name):
                 for i in range(columns)
             ]
             values.append(torch.stack(terms).sum())
-        return torch.stack(values).reshape(*batch, out) if values else x.new_zeros(*batch, out)
+        if not values:
+            return 0 * torch.stack([tensor.sum() for tensor in (x, weight, *params.values())]).sum().expand(*batch, out)
+        return torch.stack(values).reshape(*batch, out)
 
     actual = derivatives(lambda x, weight, **params: engine_of(row).contract(circuit, x, params, weight), leaves)
     assert_same(actual, derivatives(summed, leaves), row.tolerance)

@@ -81,6 +81,10 @@ def rx(angle, wire=0):
     return Gate("RX", wire, angle)
 
 
+def ry(angle, wire=0):
+    return Gate("RY", wire, angle)
+
+
 def rz(angle, wire=0):
     return Gate("RZ", wire, angle)
 
@@ -90,9 +94,9 @@ SIMPLER = {
     "RZ before X stays": ("X", [rx(A), rz(B)], [rx(A), rz(B)]),
     "RZ before Z and X stays": (("Z", "X"), [rx(A), rz(B)], [rx(A), rz(B)]),
     "phases before Z are dropped": ("Z", [rx(A), *(Gate(name, 0) for name in ("Z", "S", "T"))], [rx(A)]),
-    "SX before X is dropped": ("X", [rz(A), Gate("SX", 0)], [rz(A)]),
+    "SX before X is dropped": ("X", [ry(A), Gate("SX", 0)], [ry(A)]),
     "what becomes dead is dropped": ("Z", [rx(A), rz(A), rz(-1.0), Gate("S", 0)], [rx(A)]),
-    "H turns Z into X": ("Z", [rz(A), rx(B), Gate("H", 0)], [rz(A), Gate("H", 0)]),
+    "H turns Z into X": ("Z", [ry(A), rx(B), Gate("H", 0)], [ry(A), Gate("H", 0)]),
     "neighbours about one axis are one": ("Z", [rx(A), rx(B)], [rx(Sum((A, B)))]),
     "data too": ("Z", [rx(A), rx(X), rx(B)], [rx(Sum((A, X, B)))]),
     "numbers are folded": ("Z", [rx(0.25), rx(A), rx(0.5)], [rx(Sum((A, 0.75)))]),
@@ -123,9 +127,16 @@ SIMPLER = {
         [rx(B, 1), Gate("CNOT", (1, 0))],
     ),
     "a control is not seen by its own Z": ("ZI", [rx(A), Gate("CNOT", (0, 1)), rx(B, 1)], [rx(A)]),
-    "a target is not seen by its own X": ("IX", [rz(A, 1), Gate("CNOT", (0, 1))], [rz(A, 1)]),
+    "a target is not seen by its own X": ("IX", [ry(A, 1), Gate("CNOT", (0, 1))], [ry(A, 1)]),
     "CZ commutes with ZZ": ("ZZ", [rx(A), Gate("CZ", (0, 1))], [rx(A)]),
     "SWAP moves the light cone": ("ZI", [rx(A), rx(B, 1), Gate("SWAP", (0, 1))], [rx(B, 1), Gate("SWAP", (0, 1))]),
+    "the start takes a phase from its own axis": ("X", [rz(A), Gate("T", 0), ry(B), rz(A)], [ry(B), rz(A)]),
+    "H turns the start": ("Z", [Gate("H", 0), rx(A), ry(B)], [Gate("H", 0), ry(B)]),
+    "SWAP swaps starts": (
+        "ZZ",
+        [Gate("H", 0), Gate("SWAP", (0, 1)), rz(A), rx(A, 1), ry(B), ry(B, 1)],
+        [Gate("H", 0), Gate("SWAP", (0, 1)), ry(B), ry(B, 1)],
+    ),
     "SWAP of unread wires is dropped": ("ZII", [rx(A), Gate("SWAP", (1, 2))], [rx(A)]),
 }
 """Readout, gates, and what is left of them."""

@@ -43,6 +43,9 @@ def get(name: str | Engine, **options: object) -> Engine:
     Bloch()
     """
     if not isinstance(name, str):
+        # Anything with the contract will do; the class of an engine has it, but is none.
+        if isinstance(name, type) or not callable(getattr(name, "contract", None)):
+            raise TypeError(f"Argument `engine` must be a name ({', '.join(ENGINES)}) or an engine, but is {name!r}.")
         if options:
             raise TypeError(f"Options {sorted(options)} need an engine name; {name!r} is built already.")
         return name

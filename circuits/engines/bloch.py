@@ -75,7 +75,11 @@ def _gate_rows(gate: Gate, x: Tensor, params: Mapping[str, Tensor]) -> list[Vect
     """One gate as a rotation matrix; a rotation by $t$ about an axis turns the plane of the other two by $t$."""
     kind = GATES[gate.name]
     if kind.axis is None:
-        return _fixed_rows(gate.name)
+        # Only what is 0 or +-1 by structure stays a float: T twice is S up to rounding, and a 0 that rounding made
+        # would cut gradients that `prune`, which knows structure only, has promised.
+        return [
+            [entry if entry in (0.0, 1.0, -1.0) else x.new_tensor(entry) for entry in row] for row in _fixed(gate.name)
+        ]
     assert gate.angle is not None
     angle = torch.as_tensor(bind(gate.angle, x, params), dtype=x.dtype, device=x.device)
     cos, sin = torch.cos(angle), torch.sin(angle)
@@ -89,7 +93,7 @@ def _gate_rows(gate: Gate, x: Tensor, params: Mapping[str, Tensor]) -> list[Vect
 
 
 @lru_cache
-def _fixed_rows(name: str) -> list[Vector]:
+def _fixed(name: str) -> list[list[float]]:
     return bloch_matrix(GATES[name].unitary).tolist()
 
 

@@ -7,11 +7,11 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor
 
-from circuits.checks import check_inputs, check_weight
+from circuits.checks import check_inputs, check_tensor, check_weight
 from circuits.circuit import Circuit
 from circuits.errors import UnsupportedCircuit
 from circuits.gradient import evaluate_table
-from circuits.lower import facts
+from circuits.lower import facts, simplify
 
 
 class Engine(ABC):
@@ -61,6 +61,9 @@ class Engine(ABC):
             {name: tensor.to(working) for name, tensor in params.items()},
         )
         values = values.to(dtype=dtype, device=x.device).expand(*grid, len(circuit.strings))
+        for tensor in _unseen(circuit, x, params):
+            # Its derivative is zero, not missing: optimisers and distributed training count on a gradient.
+            values = values + 0 * tensor.sum()
         return values[..., 0] if isinstance(circuit.readout, str) else values
 
     def contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
@@ -77,12 +80,13 @@ class Engine(ABC):
         """
         check_activation(circuit)
         check_weight(x, weight)
+        check_tensor("x", x)  # here, so that an error has the caller's index
         values = self(circuit, x[..., None, :, None], params)
         dtype = torch.promote_types(values.dtype, weight.dtype)
         values, weight = values.to(dtype), weight.to(dtype)
         if values.shape[-2] == 1 and weight.ndim == 2:
             return torch.nn.functional.linear(values[..., 0, :], weight)
-        return torch.einsum("...oi,...oi->...o", values, weight)
+        return torch.linalg.vecdot(values, weight)
 
     @final
     def __deepcopy__(self, memo: object) -> Self:
@@ -111,6 +115,15 @@ class BlackBox(Engine):
     @abstractmethod
     def _run(self, circuit: Circuit, table: Tensor) -> Tensor:
         """`circuit` with angles `Slot("angle", k)` on `table (N, angles)`, float64, CPU, N > 0: `(N, readouts)`."""
+
+
+def _unseen(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
+    """What wants a gradient, but does not reach any readout."""
+    seen = simplify(circuit)
+    tensors = [] if seen.encodings else [x]
+    if len(seen.slots) < len(circuit.slots):
+        tensors += [tensor for name, tensor in params.items() if name not in seen.slots]
+    return [tensor for tensor in tensors if tensor.requires_grad]
 
 
 def check_sampling(shots: int | None, seed: int | None) -> None:

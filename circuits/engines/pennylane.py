@@ -78,8 +78,8 @@ class PennyLane(BlackBox):
 def to_pennylane(circuit: Circuit) -> Callable[[Any, Mapping[str, Any]], list[Any]]:
     """A PennyLane quantum function `f(x, params)` that returns the expectation value of each readout string.
 
-    x is `(features,)` or `(batch, features)`, each entry of params `(n,)` or `(batch, n)`: PennyLane broadcasts over
-    one dimension. Wire k is PennyLane's wire k.
+    Torch tensors: x `(features,)` or `(batch, features)`, each entry of params `(n,)` or `(batch, n)`; PennyLane
+    broadcasts over one dimension. Wire k is PennyLane's wire k.
 
     >>> import pennylane as qml, torch
     >>> from circuits import pz

@@ -14,15 +14,10 @@ from torch import Tensor
 from circuits.circuit import Angle, Circuit, Encode, Slot, terms
 from circuits.engines.engine import BlackBox, check_sampling
 from circuits.errors import third_party
+from circuits.openqasm import TO_Z, qasm_name
 
-_ROWS = 20_000
-"""Evaluations per Aer run: bounds the memory of the results, about 3 kB each."""
-
-_NAMES = {"CNOT": "cx"}
-"""Gates that Qiskit calls otherwise than by their lower-case name."""
-
-_TO_Z = {"X": ("h",), "Y": ("sdg", "h"), "Z": ()}
-"""Gates after which measuring Z measures the letter."""
+_ROWS = 10_000
+"""Evaluations per Aer run: bounds the memory of the results, about 15 kB each."""
 
 
 class Qiskit(BlackBox):
@@ -93,7 +88,7 @@ def to_qiskit(circuit: Circuit) -> Any:
     program = qiskit.QuantumCircuit(circuit.wires)
     for gate in circuit.gates:
         angle = [] if gate.angle is None else [_expression(gate.angle, symbols)]
-        getattr(program, _NAMES.get(gate.name, gate.name.lower()))(*angle, *gate.wires)
+        getattr(program, qasm_name(gate))(*angle, *gate.wires)
     return program
 
 
@@ -124,7 +119,7 @@ def _sampled(circuit: Circuit, string: str) -> Any:
     program = to_qiskit(circuit)
     wires = [wire for wire, letter in enumerate(string) if letter != "I"]
     for wire in wires:
-        for name in _TO_Z[string[wire]]:
+        for name in TO_Z.get(string[wire], ()):
             getattr(program, name)(wire)
     program.add_register(third_party("qiskit", "qiskit").ClassicalRegister(len(wires)))
     program.measure(wires, range(len(wires)))

@@ -5,7 +5,12 @@
 
 import dataclasses
 import math
+import os
+import pickle
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -241,3 +246,29 @@ def test_wires_above_nine_are_aligned():
     lines = draw(Circuit(tuple(Gate("H", wire) for wire in range(11)), "Z" * 11)).split("\n")
     assert {line.index("|0>") for line in lines} == {4}
     assert {line.index("H") for line in lines} == {9}
+
+
+def test_a_circuit_is_the_same_value_in_another_process():
+    """Its hash is made anew where it is loaded: strings have other hashes there."""
+    code = (
+        "import pickle, sys; from circuits import pz; c = pickle.load(sys.stdin.buffer);"
+        "assert c == pz(2) and c in {pz(2)} and hash(c) == hash(pz(2)) and c.label == 'pz(2)'"
+    )
+    circuit = pz(2)
+    hash(circuit)
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    for seed in ("1", "2"):
+        environment = os.environ | path | {"PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code], input=pickle.dumps(circuit), check=True, env=environment)
+
+
+def test_slots_cannot_be_changed_through_the_mapping_it_gives():
+    circuit = pz(2)
+    circuit.slots["oops"] = 1
+    assert circuit.slots == {"theta": 6, "scale": 2, "shift": 2}
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert pz(np.int64(2), scale=np.float32(1), shift=np.int64(0)) == pz(2, scale=1, shift=0)
+    assert Gate("RX", np.int64(0), np.float64(0.5)) == Gate("RX", 0, 0.5)
+    assert Encode(np.float32(2), feature=np.int32(1)) == Encode(2.0, feature=1)

@@ -379,3 +379,37 @@ def test_strategies_reach_what_they_promise():
     collect()
     assert seen >= {"CRX", "CRY", "CRZ", "SWAP", "Sum", "Encode", "Slot", "float", "arccos", "identity"}
     assert seen >= {*(f"wires {n}" for n in range(1, 5)), "features 2", "str", "tuple", "controlled data"}
+
+
+# What no readout can see, and where nothing is.
+
+
+@engines
+def test_what_no_readout_can_see_has_the_gradient_zero_not_none(row):
+    """Both a slot and x, each alone in wanting a gradient: RZ commutes with Z, and RZ on |0> is a phase."""
+    circuit = Circuit((Gate("RZ", 0, Encode()), Gate("RY", 0, Slot("a")), Gate("RZ", 0, Slot("b"))))
+    values = {"x": torch.ones(2, 1, dtype=F64), "a": torch.ones(1, dtype=F64), "b": torch.ones(1, dtype=F64)}
+    for wanted in ("x", "b"):
+        leaf = values[wanted].clone().requires_grad_()
+        x, a, b = (values | {wanted: leaf}).values()
+        (gradient,) = torch.autograd.grad(engine_of(row)(circuit, x, {"a": a, "b": b}).sum(), leaf)
+        assert torch.equal(gradient, torch.zeros_like(leaf))
+
+
+@engines
+def test_an_empty_batch_has_gradients_of_zero(row):
+    params = {name: torch.ones(n, dtype=F64, requires_grad=True) for name, n in pz(2).slots.items()}
+    value = engine_of(row)(pz(2), torch.zeros(0, 1, dtype=F64), params)
+    for gradient in torch.autograd.grad(value.sum(), list(params.values())):
+        assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("name", ["statevector", "bloch", "auto", "pennylane", "qiskit"])
+def test_a_gpu_computes_what_the_cpu_computes(name):
+    x, params = inputs(pz(3), x_grid=(5, 1), params_grid=(2,))
+    expected = report(reference, pz(3), x, params)
+    moved = {key: tensor.cuda() for key, tensor in params.items()}
+    actual = report(get(name), pz(3), x.cuda(), moved)
+    assert all(tensor.is_cuda for tensor in actual.values())
+    assert_same({key: tensor.cpu() for key, tensor in actual.items()}, expected, FOREIGN)

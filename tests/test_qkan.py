@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from circuits import Circuit, Encode, Gate, Slot, UnsupportedCircuit, expectation, px, pz, real, rpz
+from circuits import Circuit, Encode, Gate, Slot, UnsupportedCircuit, engines, expectation, px, pz, real, rpz
 from circuits.engines import ENGINES, get
 from judge import assert_same, derivatives
 from models import (
@@ -399,3 +399,38 @@ def test_every_family_of_parameters_trains(share):
     assert result.validation_loss[-1] < result.train_loss[0] / 10
     moved = Counter(name.rpartition(".")[2] for name, value in copied(model).items() if not value.equal(before[name]))
     assert moved == dict.fromkeys(parameter_count(model), 2)
+
+
+@pytest.mark.parametrize(
+    ("circuit", "init_scale"),
+    [
+        (px(3, scale=2.0, shift=0.0), 1.0),
+        (px(3, scale=1, shift=0.5), 1.0),
+        (px(2), math.pi),
+        (Circuit((Gate("RX", 0, Encode(through="arccos")), Gate("RY", 0, Encode(3.0)))), 1.0),
+        (Circuit((Gate("RZ", 0, Encode(through="arccos")), Gate("RY", 0, Encode(3.0)))), 1.0),
+    ],
+    ids=["scale 2", "shift", "init_scale pi", "mixed", "arccos that is not felt"],
+)
+def test_any_domain_of_arccos_can_be_initialised(circuit, init_scale):
+    layer = QKANLayer(2, 3, circuit=circuit, init_scale=init_scale, dtype=torch.float64)
+    assert all(parameter.isfinite().all() for parameter in layer.parameters())
+
+
+def test_an_empty_domain_of_arccos_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"`circuit` has arccos encodings that no x in \[-1, 1\] satisfies: arccos"):
+        QKANLayer(1, 1, circuit=px(1, scale=1, shift=3))
+
+
+@pytest.mark.parametrize("engine", [3, None, [1], engines.Engine], ids=repr)
+def test_what_is_no_engine_is_refused(engine):
+    with pytest.raises(TypeError, match=r"Argument `engine` must be a name \(auto, .*\) or an engine, but is"):
+        QKANLayer(1, 1, engine=engine)
+
+
+def test_an_error_has_the_index_of_the_input_it_was_given():
+    x = torch.zeros(3, 2)
+    x[2, 1] = math.nan
+    for module in (QKANLayer(2, 1), DARUAN(2, 1)):
+        with pytest.raises(ValueError, match=r"`x` must be finite, but is nan at index \(2, 1\)"):
+            module(x)

@@ -58,7 +58,7 @@ class Target:
         low: lower end of every input; the upper one is 1.
         widths: of the QKAN.
         reps: repetitions of its pz circuits.
-        bar: median test error to reach.
+        goal: median test error to reach.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Target:
     low: float
     widths: tuple[int, ...]
     reps: int
-    bar: float
+    goal: float
 
     def sample(self, size: int, seed: int) -> tuple[Tensor, Tensor]:
         """Uniform points and the values there."""
@@ -83,10 +83,10 @@ TARGETS = (
         low=-1.0,
         widths=(2, 5, 1),
         reps=3,
-        bar=1e-5,
+        goal=1e-5,
     ),
     Target(
-        "J0(20 x) on [0, 1]", lambda x: torch.as_tensor(j0(20 * x.numpy())), low=0.0, widths=(1, 1), reps=6, bar=1e-6
+        "J0(20 x) on [0, 1]", lambda x: torch.as_tensor(j0(20 * x.numpy())), low=0.0, widths=(1, 1), reps=6, goal=1e-6
     ),
 )
 
@@ -155,9 +155,9 @@ def tables(results: Results) -> list[Table]:
     for target in TARGETS:
         rows = results.where(target=target.name, setting=CHOSEN.name)
         errors, seconds = [row["test_mse"] for row in rows], [row["seconds"] for row in rows]
-        figures = [f"{median(errors):.1e}", f"{min(errors):.1e}", f"{max(errors):.1e}", f"{target.bar:.0e}"]
+        figures = [f"{median(errors):.1e}", f"{min(errors):.1e}", f"{max(errors):.1e}", f"{target.goal:.0e}"]
         lines.append([target.name, rows[0]["model"], str(rows[0]["parameters"]), *figures, f"{median(seconds):.1f}"])
-    columns = ["target", "model", "parameters", "test MSE, median", "min", "max", "bar", "seconds a seed"]
+    columns = ["target", "model", "parameters", "test MSE, median", "min", "max", "goal", "seconds a seed"]
     fits = Table("Function fitting", columns, lines)
 
     lines = []

@@ -30,10 +30,10 @@ class DARUAN(nn.Module):
             `(1, in, n)`; "in" for one an output, shared by all inputs, `(out, 1, n)`; an int g for g activations that
             are dealt to the inputs in turn, input i taking number i mod g at every output, `(1, g, n)`.
         frozen: names of slots held at their initial value.
+        engine: name of an engine or an engine; `engines.select` tells what "auto" takes.
         init_scale: where trainable scales of data start. With 1 an interval of $2\pi$ is one period of the slowest
             frequency; for targets that oscillate in [-1, 1], $\pi$ or more trains better and makes gradients larger.
             Well below 1 activations start nearly flat, and a layer's weights large, to keep the variance.
-        engine: name of an engine or an engine; `engines.select` tells what "auto" takes.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -52,8 +52,8 @@ class DARUAN(nn.Module):
         circuit: Circuit = pz(3),
         share: Share = None,
         frozen: Iterable[str] = (),
-        init_scale: float = 1.0,
         engine: str | Engine = "auto",
+        init_scale: float = 1.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:

@@ -42,8 +42,8 @@ class QKANLayer(nn.Module):
         bias: whether to add a bias.
         share: which edges share an activation; see `DARUAN`.
         frozen: families held at their initial value: slot names, "weight", "base_weight", "bias".
-        init_scale: where trainable scales of data start; see `DARUAN`.
         engine: name of an engine or an engine.
+        init_scale: where trainable scales of data start; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -70,8 +70,8 @@ class QKANLayer(nn.Module):
         bias: bool = True,
         share: Share = None,
         frozen: Iterable[str] = (),
-        init_scale: float = 1.0,
         engine: str | Engine = "auto",
+        init_scale: float = 1.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class QKANLayer(nn.Module):
             raise ValueError(f"Argument `circuit` has slots named {sorted(taken)} like the layer's own: rename them.")
         frozen = check_frozen(frozen, [*circuit.slots, *own])
         slots = [name for name in frozen if name in circuit.slots]
-        self.activation = DARUAN(in_features, out_features, circuit, share, slots, init_scale, engine, device, dtype)
+        self.activation = DARUAN(in_features, out_features, circuit, share, slots, engine, init_scale, device, dtype)
         self.in_features, self.out_features = in_features, out_features
         self.base = _function(base)
         shapes = {

@@ -24,8 +24,8 @@ class QKAN(nn.Sequential):
         bias: whether the layers have biases.
         share: which edges of a layer share an activation; see `DARUAN`.
         frozen: families of parameters held at their initial value.
-        init_scale: where trainable scales of data start; see `DARUAN`.
         engine: name of an engine or an engine.
+        init_scale: where trainable scales of data start; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
     """
@@ -38,8 +38,8 @@ class QKAN(nn.Sequential):
         bias: bool = True,
         share: Share = None,
         frozen: Iterable[str] = (),
-        init_scale: float = 1.0,
         engine: str | Engine = "auto",
+        init_scale: float = 1.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -49,7 +49,7 @@ class QKAN(nn.Sequential):
         frozen = frozen if isinstance(frozen, str) else tuple(frozen)
         super().__init__(
             *(
-                QKANLayer(inputs, outputs, circuit, base, bias, share, frozen, init_scale, engine, device, dtype)
+                QKANLayer(inputs, outputs, circuit, base, bias, share, frozen, engine, init_scale, device, dtype)
                 for inputs, outputs in pairwise(widths)
             )
         )

@@ -8,13 +8,12 @@ from statistics import median
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from scipy.special import j0
 from torch import Tensor
 
 from benchmarks.protocol import ran_on
 from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table, write
+from benchmarks.report import Results, Table, progress_bars, write
 from circuits import pz
 from qkan import QKAN, fit, parameter_count
 
@@ -95,8 +94,7 @@ def run(out: Path, seeds: int = 5, steps: int = 50) -> None:
     """Write `report.md` and `results.json` to `out`, and print the table."""
     console = Console()
     results = Results(out / "results.json")
-    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with progress_bars(console) as progress:
         for target in TARGETS:
             task = progress.add_task(target.name, total=seeds)
             for seed in range(seeds):

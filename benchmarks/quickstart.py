@@ -8,13 +8,12 @@ from time import perf_counter
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor, nn
 
 from benchmarks.plots import plot_activations, plot_forecast
 from benchmarks.protocol import PATIENCE, RATES, TUNING_SEEDS, Family, predict, ran_on, rmse, train, tune
 from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table, write
+from benchmarks.report import Results, Table, progress_bars, write
 from benchmarks.series import Forecasting, sunspots
 from circuits import engines, pz
 from classical import LSTM, MLP
@@ -70,8 +69,7 @@ def run(out: Path, seeds: int = 5, epochs: int = 1000) -> None:
     data = sunspots()
     results = Results(out / "results.json")
     trained: dict[str, list[nn.Module]] = {}
-    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with progress_bars(console) as progress:
         for family in FAMILIES:
             tuning = progress.add_task(f"{family.name}: tune on the validation part", total=len(family.trials))
             variant, rate = tune(family, data, epochs, results, lambda task=tuning: progress.advance(task))

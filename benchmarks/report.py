@@ -1,4 +1,4 @@
-"""Tables for the terminal, for Markdown and for JSON, from the same rows."""
+"""What a benchmark shows and keeps: tables for the terminal, Markdown and JSON from the same rows, and progress."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 
 from benchmarks.provenance import provenance
@@ -32,6 +34,12 @@ class Table:
         """For a report."""
         lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)], *self.rows]
         return "\n".join([f"**{self.title}**", "", *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def progress_bars(console: Console) -> Progress:
+    """Bars for the parts of a benchmark, gone through one after the other."""
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console)
 
 
 class Results:

@@ -1,4 +1,4 @@
-"""What a circuit accepts: the one place where x and parameters are checked, and where that can be switched off."""
+"""What circuits and engines accept: the one place where it is checked, and where looking at values is switched off."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from circuits.angles import affine
 from circuits.circuit import Circuit
+from circuits.errors import UnsupportedCircuit
 
 _check_values: ContextVar[bool] = ContextVar("circuits_check_values", default=True)
 
@@ -40,8 +41,7 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
     Returns:
         The common grid.
     """
-    if not isinstance(circuit, Circuit):
-        raise TypeError(f"Argument `circuit` must be a Circuit, such as pz(reps=3), but is {circuit!r}.")
+    _check_circuit(circuit)
     check_tensor("x", x)
     if x.ndim == 0 or x.shape[-1] != circuit.features:
         raise ValueError(
@@ -50,11 +50,12 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
         )
     if not isinstance(params, Mapping):
         raise TypeError(f"Argument `params` must be a mapping of slot names to tensors, but is {params!r}.")
-    if params.keys() != circuit.slots.keys():
+    slots = circuit.slots
+    if params.keys() != slots.keys():
         raise ValueError(
-            f"Argument `params` must hold exactly the circuit's slots {list(circuit.slots)}, but holds {list(params)}."
+            f"Argument `params` must hold exactly the circuit's slots {list(slots)}, but holds {list(params)}."
         )
-    for name, length in circuit.slots.items():
+    for name, length in slots.items():
         tensor = params[name]
         check_tensor(f"params[{name!r}]", tensor)
         if tensor.ndim == 0 or tensor.shape[-1] != length:
@@ -65,7 +66,7 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
             raise ValueError(
                 f"Argument `params[{name!r}]` is on {tensor.device}, but `x` is on {x.device}: move one of them."
             )
-    shapes = {"x": x.shape[:-1]} | {f"params[{name!r}]": params[name].shape[:-1] for name in circuit.slots}
+    shapes = {"x": x.shape[:-1]} | {f"params[{name!r}]": params[name].shape[:-1] for name in slots}
     try:
         grid = torch.broadcast_shapes(*shapes.values())
     except RuntimeError:
@@ -73,6 +74,16 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
         raise ValueError(f"The grids of x and params must broadcast, but are {listed}.") from None
     _check_domain(circuit, x, params)
     return grid
+
+
+def check_activation(circuit: Circuit) -> None:
+    """Refuse circuits that are not a function of one variable with one value."""
+    _check_circuit(circuit)
+    if circuit.features != 1 or not isinstance(circuit.readout, str):
+        raise UnsupportedCircuit(
+            f"An activation must read feature 0 only and one readout string, but this circuit reads {circuit.features} "
+            f"feature(s) and measures {circuit.readout!r}."
+        )
 
 
 def check_weight(x: Tensor, weight: Tensor) -> None:
@@ -104,6 +115,22 @@ def check_tensor(name: str, tensor: object) -> None:
             f"({int((~finite).sum())} of {finite.numel()} entries are not finite): clean the data or lower the "
             "learning rate."
         )
+
+
+def check_sampling(shots: int | None, seed: int | None) -> None:
+    """Refuse impossible numbers of shots and seeds."""
+    for name, value, least in (("shots", shots, 1), ("seed", seed, 0)):
+        if value is None:
+            continue
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise TypeError(f"Argument `{name}` must be an int or None, but is {value!r}.")
+        if value < least:
+            raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
+
+
+def _check_circuit(circuit: object) -> None:
+    if not isinstance(circuit, Circuit):
+        raise TypeError(f"Argument `circuit` must be a Circuit, such as pz(reps=3), but is {circuit!r}.")
 
 
 def _check_domain(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> None:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from circuits import Circuit, engines, pz
-from circuits.checks import check_tensor
+from circuits.checks import check_activation, check_tensor
 from circuits.engines import Engine
-from circuits.engines.engine import check_activation
 from qkan.initialise import draw_slots
 
 Share = str | int | None

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from circuits import Circuit, pz
-from circuits.checks import check_tensor
+from circuits.checks import check_activation, check_tensor
 from circuits.engines import Engine
-from circuits.engines.engine import check_activation
 from qkan.daruan import DARUAN, Share, check_frozen, check_width
 from qkan.initialise import circuit_moments, draw_weights, function_moments
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TypeVar
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +32,9 @@ ENTANGLED = Circuit(
 )
 COSINE = Circuit((Gate("RY", 0, Encode()),))
 CIRCUITS = {name: ansatz(2) for name, ansatz in ANSATZE.items()} | {"entangled": ENTANGLED, "cosine": COSINE}
+
+shares = pytest.mark.parametrize("share", SHARES, ids=str)
+each_circuit = pytest.mark.parametrize("circuit", CIRCUITS.values(), ids=CIRCUITS)
 
 
 def scrambled(model: Module, seed: int = 0) -> Module:

@@ -15,12 +15,7 @@ from qkan import DARUAN, QKAN, QKANLayer
 from qkan.layer import BASES
 from tolerances import ENDPOINT, EXACT, QUADRATURE
 
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def moments(function: Callable[[Tensor], Tensor], *, bounded: bool = False) -> tuple[Tensor, Tensor]:

@@ -22,12 +22,13 @@ from models import (
     F64,
     IN,
     OUT,
-    SHARES,
     copied,
     data,
+    each_circuit,
     identical,
     layers,
     scrambled,
+    shares,
 )
 from qkan import DARUAN, QKAN, QKANLayer, fit, parameter_count, set_engine
 from qkan.layer import BASES, Base
@@ -45,15 +46,8 @@ BASE_FORMULAS: dict[str, tuple[Base, Callable[[Tensor], Tensor]]] = {
     "none": (None, torch.zeros_like),
 }
 
-shares = pytest.mark.parametrize("share", SHARES, ids=str)
-each_circuit = pytest.mark.parametrize("circuit", CIRCUITS.values(), ids=CIRCUITS)
 
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def by_hand(activation: DARUAN, x: Tensor) -> Tensor:

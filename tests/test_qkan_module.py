@@ -13,33 +13,25 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from circuits import ANSATZE, Circuit, pz
 from models import (
     BF16,
-    CIRCUITS,
     ENTANGLED,
     F32,
     F64,
     IN,
     OUT,
-    SHARES,
     copied,
     data,
     drawn,
+    each_circuit,
     identical,
     layers,
     scrambled,
+    shares,
 )
 from qkan import QKAN, QKANLayer, parameter_count
 from qkan.daruan import Share
 from tolerances import EXACT, SINGLE
 
-shares = pytest.mark.parametrize("share", SHARES, ids=str)
-each_circuit = pytest.mark.parametrize("circuit", CIRCUITS.values(), ids=CIRCUITS)
-
-
-@pytest.fixture(autouse=True)
-def _seeded():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 # Counting and freezing.

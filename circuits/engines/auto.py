@@ -6,9 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from circuits.checks import check_activation
 from circuits.circuit import Circuit
 from circuits.engines.bloch import Bloch
-from circuits.engines.engine import Engine, check_activation
+from circuits.engines.engine import Engine
 from circuits.engines.statevector import Statevector
 
 

@@ -7,11 +7,11 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor
 
-from circuits.checks import check_inputs, check_tensor, check_weight
+from circuits.checks import check_activation, check_inputs, check_tensor, check_weight
 from circuits.circuit import Circuit
 from circuits.errors import UnsupportedCircuit
 from circuits.gradient import evaluate_table
-from circuits.lower import facts, simplify
+from circuits.lower import simplify
 
 
 class Engine(ABC):
@@ -124,25 +124,3 @@ def _unseen(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> list[T
     if len(seen.slots) < len(circuit.slots):
         tensors += [tensor for name, tensor in params.items() if name not in seen.slots]
     return [tensor for tensor in tensors if tensor.requires_grad]
-
-
-def check_sampling(shots: int | None, seed: int | None) -> None:
-    """Refuse impossible numbers of shots and seeds."""
-    for name, value, least in (("shots", shots, 1), ("seed", seed, 0)):
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"Argument `{name}` must be an int or None, but is {value!r}.")
-        if value < least:
-            raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
-
-
-def check_activation(circuit: Circuit) -> None:
-    """Refuse circuits that are not a function of one variable with one value."""
-    if not isinstance(circuit, Circuit):
-        raise TypeError(f"Argument `circuit` must be a Circuit, such as pz(reps=3), but is {circuit!r}.")
-    if not facts(circuit).single_feature or circuit.features != 1 or not isinstance(circuit.readout, str):
-        raise UnsupportedCircuit(
-            f"An activation must read feature 0 only and one readout string, but this circuit reads {circuit.features} "
-            f"feature(s) and measures {circuit.readout!r}."
-        )

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from circuits.angles import bind
+from circuits.checks import check_sampling
 from circuits.circuit import Circuit
-from circuits.engines.engine import BlackBox, check_sampling
+from circuits.engines.engine import BlackBox
 from circuits.errors import third_party
 
 _NAMES = {"H": "Hadamard", "X": "PauliX", "Y": "PauliY", "Z": "PauliZ"}

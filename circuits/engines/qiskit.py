@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from circuits.checks import check_sampling
 from circuits.circuit import Angle, Circuit, Encode, Slot, terms
-from circuits.engines.engine import BlackBox, check_sampling
+from circuits.engines.engine import BlackBox
 from circuits.errors import third_party
 from circuits.openqasm import TO_Z, qasm_name
 

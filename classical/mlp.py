@@ -48,7 +48,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         self.widths = checked_widths(widths, at_least=2, example="MLP([12, 16, 1])")
-        self.activation = _named(activation)
+        self.activation = checked_activation(activation)
         self.layers = nn.ModuleList(
             nn.Linear(inputs, outputs, bias, device, dtype) for inputs, outputs in pairwise(self.widths)
         )
@@ -78,15 +78,18 @@ def checked_widths(widths: Sequence[int], *, at_least: int, example: str) -> tup
     return widths
 
 
-def _named(activation: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+def checked_activation(
+    activation: str | Callable[[Tensor], Tensor], *, argument: str = "activation"
+) -> Callable[[Tensor], Tensor]:
+    """The function of that name in `ACTIVATIONS`, or the function that is given."""
     if isinstance(activation, str):
         if activation not in ACTIVATIONS:
             names = ", ".join(ACTIVATIONS)
-            raise ValueError(f"Argument `activation` must be a function or one of {names}, but is {activation!r}.")
+            raise ValueError(f"Argument `{argument}` must be a function or one of {names}, but is {activation!r}.")
         return ACTIVATIONS[activation]
     if not callable(activation) or isinstance(activation, type):
         raise TypeError(
-            f"Argument `activation` must be a name or a function of one tensor, such as `torch.tanh` or `nn.PReLU()`,"
+            f"Argument `{argument}` must be a name or a function of one tensor, such as `torch.tanh` or `nn.PReLU()`,"
             f" but is {activation!r}."
         )
     return activation

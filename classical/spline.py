@@ -1,0 +1,258 @@
+r"""Kolmogorov-Arnold networks of B-splines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from classical.mlp import checked_activation, checked_widths
+
+Base = str | Callable[[Tensor], Tensor] | None
+
+
+class BSplineKANLayer(nn.Module):
+    r"""$y_o = \sum_i [w_{oi} \mathrm{base}(x_i) + \sum_j c_{oij} B_j(x_i)]$, from `(*batch, in)` to `(*batch, out)`.
+
+    The $B_j$ are the `grid_size + degree` B-splines of `bspline_basis`, the same for all inputs and outputs. They are
+    evaluated once per input, then one matrix product sums over `i` and `j`; nothing of shape `(batch, out, in)` exists.
+
+    Parameters are `base_weight` of shape `(out, in)` for the $w$, `coefficients` of shape
+    `(out, in, grid_size + degree)` for the $c$, and `bias` of shape `(out,)` if asked for: with a base and without a
+    bias `in * out * (grid_size + degree + 1)` numbers.
+
+    **Outside the domain** the splines fade out: they reach zero `degree` cells beyond each end and stay there. Only the
+    base branch goes on, so without one the layer is constant far away and has no gradient there.
+
+    **At the start** inputs that are uniform on the domain give outputs of mean 0 and mean square $(b - a)^2 / 12$, the
+    variance of such inputs, half of it from each branch: all weights are normal with the variance that this needs, the
+    bias is zero. So the scale of a signal survives many layers if the domain is symmetric about zero.
+
+    Args:
+        in_features: Size of the last axis of the input.
+        out_features: Size of the last axis of the output.
+        grid_size: Number of cells of the domain.
+        degree: Degree of the splines, 3 for cubic ones. With degree 0 they are steps, without a gradient in `x`.
+        domain: The ends `(a, b)` of the interval that the cells divide.
+        base: Name in `ACTIVATIONS`, a function of one tensor that acts on each entry, or None for no base branch; a
+            module that is given is trained along.
+        bias: Whether to add a bias to each output.
+
+    Shapes:
+        `(*batch, in_features) -> (*batch, out_features)`, for any leading shape, none and empty included.
+
+    Raises:
+        TypeError: If a size is not an integer, the domain not a pair of numbers, or the base not callable.
+        ValueError: If a size is too small, the domain empty or not finite, or the name of the base unknown, or if the
+            last axis of an input does not have `in_features` entries.
+
+    Reference:
+        Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, arXiv:2404.19756.
+    """
+
+    base_weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        grid_size: int = 5,
+        degree: int = 3,
+        domain: tuple[float, float] = (-1.0, 1.0),
+        base: Base = "silu",
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = _checked_size("in_features", in_features, at_least=1)
+        self.out_features = _checked_size("out_features", out_features, at_least=1)
+        _check_grid(grid_size, degree, domain)
+        self.grid_size, self.degree, self.domain = grid_size, degree, domain
+        self.base = None if base is None else checked_activation(base, argument="base")
+
+        def parameter(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        self.base_weight = None if base is None else parameter(out_features, in_features)
+        self.coefficients = parameter(out_features, in_features, grid_size + degree)
+        self.bias = parameter(out_features) if bias else None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one."""
+        a, b = self.domain
+        count = 100 * self.grid_size
+        points = torch.arange(count, device=self.coefficients.device, dtype=self.coefficients.dtype)
+        points = a + (points + 0.5) * ((b - a) / count)
+        branches: list[tuple[nn.Parameter, Tensor]] = [(self.coefficients, self._basis(points))]
+        if self.base is not None and self.base_weight is not None:
+            branches.append((self.base_weight, self.base(points)))
+        for parameter, values in branches:
+            power = self.in_features * len(branches) * values.square().sum() / count
+            # A base that vanishes on the domain cannot contribute: weights of zero rather than infinite ones.
+            deviation = ((b - a) / (12 * power).sqrt()).nan_to_num(posinf=0.0)
+            parameter.normal_(generator=generator).mul_(deviation)
+        if self.bias is not None:
+            self.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 0 or x.shape[-1] != self.in_features:
+            raise ValueError(f"Argument `x` must have shape (*batch, {self.in_features}), but has {tuple(x.shape)}.")
+        y = functional.linear(self._basis(x).flatten(-2), self.coefficients.flatten(-2), self.bias)
+        if self.base is None or self.base_weight is None:
+            return y
+        return y + functional.linear(self.base(x), self.base_weight)
+
+    def _basis(self, x: Tensor) -> Tensor:
+        return bspline_basis(x, self.grid_size, self.degree, self.domain)
+
+    def extra_repr(self) -> str:
+        base = getattr(self.base, "__name__", repr(self.base))
+        return (
+            f"{self.in_features}, {self.out_features}, grid_size={self.grid_size}, degree={self.degree}, "
+            f"domain={self.domain}, base={base}, bias={self.bias is not None}"
+        )
+
+
+class BSplineKAN(nn.Module):
+    """Layers of B-splines one after the other, each a `BSplineKANLayer`.
+
+    `BSplineKAN([2, 5, 1])` has 2 inputs, 5 hidden units and 1 output, so (2 * 5 + 5 * 1) * (5 + 3 + 1) = 135
+    parameters.
+
+    Args:
+        widths: Numbers of inputs, of units in each hidden layer, and of outputs; at least two.
+        grid_size: Number of cells of the domain.
+        degree: Degree of the splines.
+        domain: The interval that the cells divide, in all layers.
+        base: Function of the base branch, one for all layers, or None; see `BSplineKANLayer`.
+        bias: Whether the layers add biases.
+
+    Shapes:
+        `(*batch, widths[0]) -> (*batch, widths[-1])`, for any leading shape, none and empty included.
+
+    Raises:
+        TypeError: If the widths are not integers, and as `BSplineKANLayer`.
+        ValueError: If there are too few widths or one is not positive, and as `BSplineKANLayer`.
+
+    Reference:
+        Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, arXiv:2404.19756.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        grid_size: int = 5,
+        degree: int = 3,
+        domain: tuple[float, float] = (-1.0, 1.0),
+        base: Base = "silu",
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.widths = checked_widths(widths, at_least=2, example="BSplineKAN([2, 5, 1])")
+        self.layers = nn.ModuleList(
+            BSplineKANLayer(inputs, outputs, grid_size, degree, domain, base, bias, device, dtype)
+            for inputs, outputs in pairwise(self.widths)
+        )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one."""
+        for layer in self.modules():
+            if isinstance(layer, BSplineKANLayer):
+                layer.reset_parameters(generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def extra_repr(self) -> str:
+        return f"widths={list(self.widths)}"
+
+
+def bspline_basis(x: Tensor, grid_size: int = 5, degree: int = 3, domain: tuple[float, float] = (-1.0, 1.0)) -> Tensor:
+    r"""The values at `x` of all B-splines on uniform knots, `(*shape) -> (*shape, grid_size + degree)`.
+
+    The knots are $t_j = a + (j - k) h$ with $h = (b - a) / G$ for `grid_size` $G$, `degree` $k$ and `domain`
+    $(a, b)$, and $B_j$ lives between $t_j$ and $t_{j+k+1}$, by the recursion of Cox and de Boor:
+
+    $$B_{j,0}(x) = [t_j \le x < t_{j+1}], \qquad
+    B_{j,p}(x) = \frac{x - t_j}{p h} B_{j,p-1}(x) + \frac{t_{j+p+1} - x}{p h} B_{j+1,p-1}(x).$$
+
+    On the domain the functions sum to 1, outside they fade out, and beyond $a - k h$ and $b + k h$ all are zero. For
+    degree 0 the value at `b` is zero already. Derivatives at a knot are those from the right.
+
+    Only the `degree + 1` functions that live on the cell of an entry are computed, so that the cost of the recursion
+    does not grow with `grid_size`.
+
+    Args:
+        x: Of any shape.
+        grid_size: Number of cells of the domain.
+        degree: Degree of the splines.
+        domain: The ends `(a, b)` of the interval that the cells divide.
+
+    Raises:
+        TypeError: If a size is not an integer or the domain not a pair of numbers.
+        ValueError: If a size is too small, or the domain empty or not finite.
+
+    Reference:
+        C. de Boor, A Practical Guide to Splines, revised edition, Springer, 2001, chapters IX and X.
+    """
+    _check_grid(grid_size, degree, domain)
+    a, b = domain
+    count = grid_size + degree
+    # In cells from `a`; what is far outside goes to the first cell without functions, so that infinity stays harmless.
+    position = ((x - a) * (grid_size / (b - a))).clamp(-degree - 1, count)
+    cell = position.detach().floor()
+    # The short axis comes first until the end: strides of `degree + 1` would make each pass several times slower.
+    values = torch.stack(_on_one_cell(position - cell, degree))
+    index = cell.long() + torch.arange(degree + 1, device=x.device).view(-1, *[1] * x.ndim)
+    slot = index.clamp(0, count - 1)
+    # Cells outside the domain have functions that do not exist. A product, so that NaN stays NaN.
+    values = values * (slot == index).to(values.dtype)
+    return values.new_zeros(*x.shape, count).scatter_add_(-1, slot.movedim(0, -1), values.movedim(0, -1))
+
+
+def _on_one_cell(fraction: Tensor, degree: int) -> list[Tensor]:
+    r"""The B-splines that are not zero on a cell, at fractions of it in [0, 1), from left to right.
+
+    With uniform knots the two factors that a function meets in the recursion sum to 1: of $B_{j,p-1}$ the share
+    $(x - t_j) / (p h)$ goes to $B_{j,p}$, the rest to $B_{j-1,p}$.
+    """
+    if degree == 0:
+        return [torch.ones_like(fraction)]
+    values = [1 - fraction, fraction]
+    for p in range(2, degree + 1):
+        part = fraction / p
+        right = [value * (part + (p - 1 - r) / p) for r, value in enumerate(values)]
+        left = [value - moved for value, moved in zip(values, right, strict=True)]
+        values = [left[0], *map(torch.add, left[1:], right), right[-1]]
+    return values
+
+
+def _check_grid(grid_size: int, degree: int, domain: tuple[float, float]) -> None:
+    _checked_size("grid_size", grid_size, at_least=1)
+    _checked_size("degree", degree, at_least=0)
+    example = "must be a pair of numbers such as (-1.0, 1.0)"
+    if not isinstance(domain, Sequence) or not all(isinstance(end, int | float) for end in domain):
+        raise TypeError(f"Argument `domain` {example}, but is {domain!r}.")
+    if len(domain) != 2 or not 0 < domain[1] - domain[0] < math.inf:
+        raise ValueError(f"Argument `domain` {example}, finite and the lower one first, but is {domain!r}.")
+
+
+def _checked_size(argument: str, size: int, *, at_least: int) -> int:
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise TypeError(f"Argument `{argument}` must be an integer, such as {max(at_least, 3)}, but is {size!r}.")
+    if size < at_least:
+        raise ValueError(f"Argument `{argument}` must be at least {at_least}, but is {size}.")
+    return size

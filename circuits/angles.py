@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -9,32 +10,76 @@ from torch import Tensor
 from circuits.circuit import Angle, Circuit, Encode, Gate, Slot, terms
 
 
+class Entries(Protocol):
+    """What holds numbers or tensors by index: the result of `tensor.unbind(-1)` is one."""
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class _Last:
+    """Entries of the last dimension, each taken when it is asked for."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._tensor = tensor
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._tensor[..., index]
+
+
 def bind(angle: Angle, x: Tensor, params: Mapping[str, Tensor]) -> Tensor | float:
     """The value of `angle`: a float for a number, otherwise a tensor over the grids it depends on, broadcasting."""
-    value = 0.0
-    for position, term in enumerate(terms(angle)):
-        bound = _term(term, x, params)
-        value = value + bound if position else bound
-    return value
+    return value(angle, _Last(x), {name: _Last(tensor) for name, tensor in params.items()})
 
 
-def affine(encoding: Encode, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-    r"""$\mathrm{scale} \cdot x_\mathrm{feature} + \mathrm{shift}$, over the broadcast grid."""
-    value = x[..., encoding.feature]
-    if encoding.scale != 1.0:
-        value = value * _term(encoding.scale, x, params)
-    if encoding.shift != 0.0:
-        value = value + _term(encoding.shift, x, params)
-    return value
+def value(angle: Angle, features: Entries, slots: Mapping[str, Entries]) -> Any:
+    r"""The value of `angle` for entries that are taken out of their tensors already.
+
+    What does not depend on data is added up first, $(\mathrm{shift} + \theta) + \mathrm{scale} \cdot x$, so that all
+    of it meets the batch at once.
+    """
+    total, slopes, bent = parts(angle, slots)
+    for feature, slope in slopes.items():
+        total = affine(total, slope, features[feature])
+    for term in bent:
+        inner = value(Encode(term.scale, term.shift, term.feature), features, slots)
+        total = _plus(total, torch.arccos(inner))
+    return total
 
 
-def _term(term: float | Slot | Encode, x: Tensor, params: Mapping[str, Tensor]) -> Tensor | float:
-    if isinstance(term, (int, float)):
-        return term
-    if isinstance(term, Slot):
-        return params[term.name][..., term.index]
-    value = affine(term, x, params)
-    return value if term.through == "identity" else torch.arccos(value)
+def parts(angle: Angle, slots: Mapping[str, Entries]) -> tuple[Any, dict[int, Any], list[Encode]]:
+    """`angle` as an offset, a slope for each feature, and what enters through arccos."""
+
+    def of(number: float | Slot) -> Any:
+        return slots[number.name][number.index] if isinstance(number, Slot) else number
+
+    offset: Any = 0.0
+    slopes: dict[int, Any] = {}
+    bent: list[Encode] = []
+    for term in terms(angle):
+        if not isinstance(term, Encode):
+            offset = _plus(offset, of(term))
+        elif term.through == "arccos":
+            bent.append(term)
+        else:
+            offset = _plus(offset, of(term.shift))
+            slopes[term.feature] = _plus(slopes.get(term.feature, 0.0), of(term.scale))
+    return offset, slopes, bent
+
+
+def _plus(first: Any, second: Any) -> Any:
+    """The sum, without a pass over a tensor for a number that is 0."""
+    if isinstance(first, float) and first == 0.0:
+        return second
+    return first if isinstance(second, float) and second == 0.0 else first + second
+
+
+def affine(offset: Any, slope: Any, x: Any) -> Any:
+    """`offset + slope * x`, in as few passes over memory as it takes."""
+    if isinstance(slope, float):
+        return _plus(offset, x if slope == 1.0 else slope * x)
+    if isinstance(offset, Tensor) and isinstance(x, Tensor) and offset.dtype == slope.dtype == x.dtype:
+        return torch.addcmul(offset, x, slope)
+    return _plus(offset, slope * x)
 
 
 @lru_cache(maxsize=256)

@@ -1,15 +1,22 @@
-"""What circuits and engines accept: the one place where it is checked, and where looking at values is switched off."""
+"""What circuits and engines accept: where it is checked, and where looking at values is switched off.
 
-from collections.abc import Iterator, Mapping
+Shapes, dtypes and devices are checked before anything is computed, which costs nothing. Values are judged by the
+result: NaN, infinity and what lies outside the domain of arccos make it NaN, so that one sum over the result tells
+whether the inputs need to be looked at to say which of them is to blame.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
-from circuits.angles import affine
-from circuits.circuit import Circuit
+from circuits.angles import bind
+from circuits.circuit import Circuit, Encode
 from circuits.errors import UnsupportedCircuit
 
 _check_values: ContextVar[bool] = ContextVar("circuits_check_values", default=True)
@@ -42,12 +49,42 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
         The common grid.
     """
     _check_circuit(circuit)
-    check_tensor("x", x)
+    _check_kind("x", x)
     if x.ndim == 0 or x.shape[-1] != circuit.features:
         raise ValueError(
             f"Argument `x` must have shape (*grid, {circuit.features}), its last dimension holding the circuit's "
             f"{circuit.features} feature(s), but has shape {tuple(x.shape)}."
         )
+    return _check_params(circuit, x, params, x.shape[:-1])
+
+
+def check_sum(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> torch.Size:
+    """Refuse what a weighted sum of activations cannot be evaluated on.
+
+    Args:
+        circuit: one feature, one readout string.
+        x: `(*batch, in)`.
+        params: slot name to `(*batch, out or 1, in or 1, n)`.
+        weight: `(*batch, out, in)`.
+
+    Returns:
+        The grid `(*batch, out or 1, in)` of the activations.
+    """
+    check_activation(circuit)
+    _check_kind("x", x)
+    _check_kind("weight", weight)
+    if x.ndim == 0:
+        raise ValueError(f"Argument `x` must be a tensor of shape (*batch, in), but is {x!r}.")
+    if weight.ndim < 2 or weight.shape[-1] != x.shape[-1]:
+        raise ValueError(
+            f"Argument `weight` must have shape (out, {x.shape[-1]}) for x of shape {tuple(x.shape)}, but has shape "
+            f"{tuple(weight.shape)}."
+        )
+    return _check_params(circuit, x, params, (*x.shape[:-1], 1, x.shape[-1]))
+
+
+def _check_params(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], x_grid: Sequence[int]) -> torch.Size:
+    """Names, shapes, dtypes and devices of `params`; the grid they have in common with x."""
     if not isinstance(params, Mapping):
         raise TypeError(f"Argument `params` must be a mapping of slot names to tensors, but is {params!r}.")
     slots = circuit.slots
@@ -57,7 +94,7 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
         )
     for name, length in slots.items():
         tensor = params[name]
-        check_tensor(f"params[{name!r}]", tensor)
+        _check_kind(f"params[{name!r}]", tensor)
         if tensor.ndim == 0 or tensor.shape[-1] != length:
             raise ValueError(
                 f"Argument `params[{name!r}]` must have shape (*grid, {length}), but has shape {tuple(tensor.shape)}."
@@ -66,14 +103,38 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
             raise ValueError(
                 f"Argument `params[{name!r}]` is on {tensor.device}, but `x` is on {x.device}: move one of them."
             )
-    shapes = {"x": x.shape[:-1]} | {f"params[{name!r}]": params[name].shape[:-1] for name in slots}
     try:
-        grid = torch.broadcast_shapes(*shapes.values())
+        return torch.broadcast_shapes(tuple(x_grid), *(params[name].shape[:-1] for name in slots))
     except RuntimeError:
+        shapes = {"x": x_grid} | {f"params[{name!r}]": params[name].shape[:-1] for name in slots}
         listed = ", ".join(f"{name}: {tuple(shape)}" for name, shape in shapes.items())
         raise ValueError(f"The grids of x and params must broadcast, but are {listed}.") from None
-    _check_domain(circuit, x, params)
-    return grid
+
+
+def check_values(
+    circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor | None = None, **others: Tensor
+) -> None:
+    """Refuse values that are not finite, and data outside the domain of arccos.
+
+    Args:
+        circuit: the circuit.
+        x: `(*grid, features)`; `(*batch, in)` if there is a weight.
+        params: slot name to tensor.
+        weight: of a sum over inputs.
+        others: more tensors that must be finite.
+    """
+    named = {"x": x} | {f"params[{name!r}]": tensor for name, tensor in params.items()}
+    for name, tensor in (named | ({} if weight is None else {"weight": weight}) | others).items():
+        check_tensor(name, tensor)
+    _check_domain(circuit, x if weight is None else x[..., None, :, None], params)
+
+
+def suspicious(result: Tensor) -> bool:
+    """Whether a result is not finite, if its values may be looked at: one pass over it, and one synchronisation."""
+    if not values_visible(result):
+        return False
+    with torch.no_grad():
+        return not math.isfinite(result.sum().item())
 
 
 def check_activation(circuit: Circuit) -> None:
@@ -86,35 +147,25 @@ def check_activation(circuit: Circuit) -> None:
         )
 
 
-def check_weight(x: Tensor, weight: Tensor) -> None:
-    """Refuse weights that are not `(*batch, out, in)` for `x (*batch, in)`."""
-    check_tensor("weight", weight)
-    if not isinstance(x, Tensor) or x.ndim == 0:
-        raise ValueError(f"Argument `x` must be a tensor of shape (*batch, in), but is {x!r}.")
-    if weight.ndim < 2 or weight.shape[-1] != x.shape[-1]:
+def check_tensor(name: str, tensor: object) -> None:
+    """Refuse what is not a floating tensor of finite values."""
+    tensor = _check_kind(name, tensor).detach()
+    # A sum of finite numbers may overflow, so only if it is not finite each entry is looked at.
+    if suspicious(tensor) and not (finite := torch.isfinite(tensor)).all():
+        position = tuple((~finite).nonzero()[0].tolist())
         raise ValueError(
-            f"Argument `weight` must have shape (out, {x.shape[-1]}) for x of shape {tuple(x.shape)}, but has shape "
-            f"{tuple(weight.shape)}."
+            f"Argument `{name}` must be finite, but is {tensor[position].item()} at index {position} "
+            f"({int((~finite).sum())} of {finite.numel()} entries are not finite): clean the data or lower the "
+            "learning rate."
         )
 
 
-def check_tensor(name: str, tensor: object) -> None:
-    """Refuse what is not a floating tensor of finite values."""
+def _check_kind(name: str, tensor: object) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"Argument `{name}` must be a torch.Tensor, but is a {type(tensor).__name__}.")
     if not tensor.is_floating_point():
         raise TypeError(f"Argument `{name}` must be real floating-point, but is {tensor.dtype}: call .float() on it.")
-    if not _values_visible(tensor):
-        return
-    # One reduction without a temporary: the sum is finite unless an entry is not, or unless it overflows.
-    detached = tensor.detach()
-    if not torch.isfinite(detached.sum()) and not (finite := torch.isfinite(detached)).all():
-        position = tuple((~finite).nonzero()[0].tolist())
-        raise ValueError(
-            f"Argument `{name}` must be finite, but is {detached[position].item()} at index {position} "
-            f"({int((~finite).sum())} of {finite.numel()} entries are not finite): clean the data or lower the "
-            "learning rate."
-        )
+    return tensor
 
 
 def check_sampling(shots: int | None, seed: int | None) -> None:
@@ -128,6 +179,18 @@ def check_sampling(shots: int | None, seed: int | None) -> None:
             raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
 
 
+def check_budget(budget: object) -> float:
+    """Refuse what is not an amount of memory, in MiB."""
+    if not is_real(budget) or budget <= 0:
+        raise ValueError(f"Argument `budget` must be a positive number of MiB, but is {budget!r}.")
+    return float(budget)
+
+
+def is_real(number: object) -> TypeGuard[float]:
+    """Whether `number` is a finite real number, and no bool."""
+    return isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
+
+
 def _check_circuit(circuit: object) -> None:
     if not isinstance(circuit, Circuit):
         raise TypeError(f"Argument `circuit` must be a Circuit, such as pz(reps=3), but is {circuit!r}.")
@@ -135,11 +198,12 @@ def _check_circuit(circuit: object) -> None:
 
 def _check_domain(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> None:
     limited = dict.fromkeys(encoding for encoding in circuit.encodings if encoding.through == "arccos")
-    if not limited or not _values_visible(x, *params.values()):
+    if not limited or not values_visible(x, *params.values()):
         return
     with torch.no_grad():
         for encoding in limited:
-            value = affine(encoding, x, params)
+            value = bind(Encode(encoding.scale, encoding.shift, encoding.feature), x, params)
+            assert isinstance(value, Tensor)
             if value.numel() and value.abs().max() > 1:
                 raise ValueError(
                     f"Argument `x` must satisfy |{encoding.scale}*x+{encoding.shift}| <= 1, the domain of arccos, but "
@@ -148,10 +212,19 @@ def _check_domain(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> 
                 )
 
 
-def _values_visible(*tensors: Tensor) -> bool:
+def values_visible(*tensors: Tensor) -> bool:
+    """Whether values may be looked at: checks are on, and `tensors` have values of their own."""
     if torch.compiler.is_compiling() or not _check_values.get():
         return False
     return not any(tensor.device.type == "meta" or _batched(tensor) for tensor in tensors)
+
+
+def concrete(tensor: Tensor) -> Tensor:
+    """The tensor beneath all wrappers of `torch.func`, with dimensions for what `torch.vmap` maps over."""
+    functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def _batched(tensor: Tensor) -> bool:

@@ -6,11 +6,12 @@ matrix.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 
 from circuits.circuit import Circuit, Encode, Gate, Slot, add, terms
+from circuits.derived import derived
 from circuits.gates import GATES, bloch_matrix
 
 _ALL = frozenset("XYZ")
@@ -40,7 +41,7 @@ class Facts:
     bounded_domain: bool
 
 
-@lru_cache(maxsize=256)
+@derived
 def facts(circuit: Circuit) -> Facts:
     """The facts of the simplified circuit."""
     circuit = simplify(circuit)
@@ -78,11 +79,33 @@ def _degree(circuit: Circuit) -> int | None:
     return int(degree)
 
 
+@derived
+def in_phase(circuit: Circuit) -> tuple[Circuit, Encode]:
+    r"""A circuit of one phase as a circuit that encodes this phase itself, and the phase.
+
+    The phase is $\arccos(\mathrm{scale} \cdot x + \mathrm{shift})$ if data enter through arccos, otherwise x.
+    """
+    circuit = simplify(circuit)
+    first = next(iter(circuit.encodings), Encode())
+    phase = first if first.through == "arccos" else Encode(feature=first.feature)
+
+    def of(term: float | Slot | Encode) -> float | Slot | Encode:
+        if not isinstance(term, Encode):
+            return term
+        return Encode() if term.through == "arccos" else Encode(term.scale, term.shift)
+
+    gates = (
+        gate if gate.angle is None else Gate(gate.name, gate.wires, reduce(add, map(of, terms(gate.angle))))
+        for gate in circuit.gates
+    )
+    return Circuit(tuple(gates), circuit.readout), phase
+
+
 def _frequency(encoding: Encode) -> float | Slot:
     return encoding.scale if encoding.through == "identity" else 1.0
 
 
-@lru_cache(maxsize=256)
+@derived
 def simplify(circuit: Circuit) -> Circuit:
     """`merge` and `prune`, again and again until nothing changes. The function of x and parameters stays the same."""
     rewritten = prune(merge(circuit))
@@ -190,7 +213,7 @@ def _axis(gate: Gate) -> str | None:
     return GATES[gate.name].axis or _fixed_axis(gate.name)
 
 
-@lru_cache(maxsize=256)
+@derived
 def fuse(circuit: Circuit) -> tuple[tuple[Gate, ...], ...]:
     """The gates in groups that act one after the other; a group of several is a run without data on one wire.
 

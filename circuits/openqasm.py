@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from circuits.angles import bind
-from circuits.checks import check_inputs
+from circuits.checks import check_inputs, check_values
 from circuits.circuit import Circuit, Gate
 
 TO_Z = {"X": ("h",), "Y": ("sdg", "h")}
@@ -44,6 +44,7 @@ def to_openqasm3(circuit: Circuit, params: Mapping[str, Tensor], x: Tensor, meas
     <BLANKLINE>
     """
     grid = check_inputs(circuit, x, params)
+    check_values(circuit, x, params)
     if grid:
         raise ValueError(
             f"An OpenQASM program is one evaluation, but x and params have the grid {tuple(grid)}: index it."

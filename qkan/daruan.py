@@ -80,12 +80,16 @@ class DARUAN(nn.Module):
 
     @engine.setter
     def engine(self, engine: str | Engine) -> None:
-        self._engine = engines.get(engine)
+        engine = engines.get(engine)
+        # Each activation has an "auto" of its own, which remembers what it chose.
+        self._engine = engines.Auto() if isinstance(engine, engines.Auto) else engine
 
     @property
     def running_engine(self) -> Engine:
-        """The engine that does the work: the one given, or what "auto" chooses for the circuit."""
-        return engines.select(self.circuit).engine if isinstance(self.engine, engines.Auto) else self.engine
+        """The engine that does the work: the one given, or what "auto" chose last (what it starts from, before)."""
+        if not isinstance(self.engine, engines.Auto):
+            return self.engine
+        return (self.engine.last or engines.select(self.circuit)).engine
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -106,7 +110,7 @@ class DARUAN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The activations of `x (*batch, in)`, `(*batch, out, in)`."""
         check_width(x, self.in_features)
-        check_tensor("x", x)
+        check_tensor("x", x)  # here, so that an error has the caller's index
         values = self.engine(self.circuit, x[..., None, :, None], self.slots())
         return values.expand(*x.shape[:-1], self.out_features, self.in_features)
 

@@ -26,6 +26,17 @@ singles = numbers | slots | encodings | arccosines
 angles = singles | st.builds(Sum, st.lists(singles, min_size=2, max_size=3).map(tuple))
 
 
+plain = st.builds(Encode, st.just(1.0) | numbers | slots, st.just(0.0) | numbers | slots)
+bent = st.just(Encode(0.5, 0.2, through="arccos"))
+"""One feature, and no arccos that differs from edge to edge: what can be expanded in features of x."""
+
+
+def expandable(encoding: st.SearchStrategy) -> st.SearchStrategy:
+    """Angles whose data enter through one kind of `encoding`."""
+    single = numbers | slots | encoding
+    return single | st.builds(Sum, st.lists(single, min_size=2, max_size=3).map(tuple))
+
+
 @st.composite
 def gates(draw, wires: int, angles: st.SearchStrategy = angles):
     name = draw(st.sampled_from([name for name, kind in GATES.items() if kind.wires <= wires]))

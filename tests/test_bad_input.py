@@ -176,7 +176,7 @@ def test_a_circuit_is_not_its_maker():
     ("name", "options", "message"),
     [
         ("foo", {}, "`engine` must be one of auto, reference, .* 'foo'"),
-        ("bloch", {"shots": 10}, r"'bloch' has the options \[\], but was given \['shots'\]"),
+        ("bloch", {"shots": 10}, r"'bloch' has the options \['compile', 'budget'\], but was given \['shots'\]"),
         ("qiskit", {"shot": 10}, r"'qiskit' has the options \['shots', 'seed'\], but was given \['shot'\]"),
         ("pennylane", {"device": "foo.bar"}, "`device` must name a PennyLane device: .*foo.bar"),
         *(

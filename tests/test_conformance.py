@@ -15,8 +15,19 @@ from circuits import ANSATZE, Circuit, Encode, Gate, Slot, expectation, pz, rpz
 from circuits.engines import ENGINES, Engine, get
 from circuits.lower import facts
 from judge import assert_same, derivatives, report
-from random_circuits import circuits, inputs, seeds
-from tolerances import EXACT, FOREIGN, ROUNDED, SHIFTED, SINGLE, Tolerance, bernstein, rms_window
+from random_circuits import angles, bent, circuits, expandable, inputs, plain, seeds
+from tolerances import (
+    EXACT,
+    EXPANDED,
+    EXPANDED_SINGLE,
+    FOREIGN,
+    ROUNDED,
+    SHIFTED,
+    SINGLE,
+    Tolerance,
+    bernstein,
+    rms_window,
+)
 
 F32, F64 = torch.float32, torch.float64
 
@@ -31,6 +42,8 @@ class Row:
         examples: number of random circuits.
         options: of the engine.
         wires: how many the random circuits may have.
+        angles: of their gates.
+        single: tolerance in float32.
         torch: whether `torch.func.vmap` can look inside.
         shots: whether it takes `shots` and a `seed`.
     """
@@ -40,6 +53,8 @@ class Row:
     examples: int
     options: Mapping[str, object] = field(default_factory=dict)
     wires: int = 4
+    angles: st.SearchStrategy = angles
+    single: Tolerance = field(default_factory=lambda: SINGLE)
     torch: bool = False
     shots: bool = False
 
@@ -51,6 +66,7 @@ ROWS = [
     Row("auto", EXACT, 200, torch=True),
     Row("statevector", EXACT, 400, torch=True),
     Row("bloch", EXACT, 300, wires=1, torch=True),
+    Row("spectral", EXPANDED, 300, angles=expandable(plain) | expandable(bent), single=EXPANDED_SINGLE, torch=True),
     Row("pennylane", FOREIGN, 100, shots=True),
     Row("pennylane", FOREIGN, 80, {"device": "lightning.qubit"}, shots=True),
     Row("qiskit", FOREIGN, 80, shots=True),
@@ -72,6 +88,12 @@ def engine_of(row: Row) -> Engine:
     return built(row.name, tuple(row.options.items()))
 
 
+def shipped(row: Row, name: str, reps: int) -> Circuit:
+    """A shipped ansatz, with fixed scales and shifts if the engine cannot do with trainable ones."""
+    circuit = ANSATZE[name](reps)
+    return circuit if engine_of(row).supports(circuit) else ANSATZE[name](reps, scale=0.9, shift=0.05)
+
+
 def double(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.double() for name, tensor in tensors.items()}
 
@@ -87,7 +109,7 @@ def test_every_engine_has_a_row():
 @pytest.mark.parametrize("name", ANSATZE)
 @pytest.mark.parametrize("reps", range(5))
 def test_engine_agrees_with_reference_on_every_ansatz(row, name, reps):
-    circuit = ANSATZE[name](reps)
+    circuit = shipped(row, name, reps)
     x, params = inputs(circuit, x_grid=(3, 1), params_grid=(2,))
     expected = report(reference, circuit, x, params)
     assert_same(report(engine_of(row), circuit, x, params), expected, row.tolerance)
@@ -98,7 +120,7 @@ GRIDS = st.sampled_from([((), ()), ((3,), ()), ((), (3,)), ((2,), (2,)), ((2, 1)
 
 def agrees_on_random_circuits(row: Row, examples: int, dtype: torch.dtype, tolerance: Tolerance) -> None:
     @settings(max_examples=examples)
-    @given(circuits(max_wires=row.wires), GRIDS, seeds)
+    @given(circuits(row.wires, angles=row.angles).filter(engine_of(row).supports), GRIDS, seeds)
     def agrees(circuit, grids, seed):
         x, params = inputs(circuit, *grids, seed=seed, dtype=dtype)
         expected = report(reference, circuit, x.double(), double(params))
@@ -114,7 +136,7 @@ def test_engine_agrees_with_reference_on_random_circuits(row):
 
 @engines
 def test_engine_agrees_with_reference_in_float32(row):
-    agrees_on_random_circuits(row, row.examples // 2, F32, SINGLE)
+    agrees_on_random_circuits(row, row.examples // 2, F32, row.single)
 
 
 @engines
@@ -243,7 +265,7 @@ LAYERS = {
 @pytest.mark.parametrize("name", ["pz", "px"])
 def test_contract_is_the_weighted_sum_over_inputs(row, case, name):
     grid, shape, batch = LAYERS[case]
-    circuit = ANSATZE[name](1)
+    circuit = shipped(row, name, 1)
     x, params = inputs(circuit, x_grid=(*batch, 3), params_grid=grid)
     weight = torch.linspace(-1, 1, math.prod(shape), dtype=F64)
     leaves = {"x": x[..., 0], "weight": weight.reshape(shape), **params}
@@ -284,7 +306,7 @@ def test_torch_func_grad_is_autograd(row):
 @transformable
 @pytest.mark.parametrize("name", ANSATZE)
 def test_vmap_over_samples_is_broadcasting(row, name):
-    circuit, engine = ANSATZE[name](2), engine_of(row)
+    circuit, engine = shipped(row, name, 2), engine_of(row)
     x, params = inputs(circuit, x_grid=(4,), params_grid=(4,))
 
     def f(x, params):

@@ -21,6 +21,13 @@ gradient sums a few of them times |x| or |scale|, both below 10."""
 FOREIGN: Tolerance = {"rtol": 0.0, "atol": 1e-10}
 """Other people's simulators in double precision: they fuse gates and decompose rotations in their own way."""
 
+EXPANDED: Tolerance = {"rtol": 0.0, "atol": 1e-9}
+"""Expansions to 1e-12 of |f| <= 1 in float64: a derivative of a polynomial of degree D is D**2 / h times as far off at
+worst, here with D below 60 and scales up to pi in some twelve encodings."""
+
+EXPANDED_SINGLE: Tolerance = {"rtol": 1e-4, "atol": 1e-4}
+"""Expansions to 1e-6 in float32, whose slopes are amplified in the same way and sum to some tens."""
+
 SHIFTED: Tolerance = {"rtol": 0.0, "atol": 1e-10}
 """Parameter shift in float64: differences of values of order 1, twice for second derivatives, through 3 * pi / 2."""
 

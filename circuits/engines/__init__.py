@@ -25,6 +25,7 @@ ENGINES: dict[str, _Row] = {
     "reference": _Row("circuits.engines.reference", "Reference"),
     "statevector": _Row("circuits.engines.statevector", "Statevector"),
     "bloch": _Row("circuits.engines.bloch", "Bloch"),
+    "spectral": _Row("circuits.engines.spectral", "Spectral"),
     "pennylane": _Row("circuits.engines.pennylane", "PennyLane", ("pennylane",)),
     "qiskit": _Row("circuits.engines.qiskit", "Qiskit", ("qiskit", "qiskit_aer")),
 }

@@ -4,53 +4,110 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from circuits.checks import check_activation
 from circuits.circuit import Circuit
+from circuits.derivatives import transformed
 from circuits.engines.bloch import Bloch
-from circuits.engines.engine import Engine
+from circuits.engines.costs import Layer, milliseconds
+from circuits.engines.engine import Engine, edges
+from circuits.engines.spectral import Expansion, Spectral
 from circuits.engines.statevector import Statevector
+from circuits.lower import facts
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine and why it was taken."""
+    """An engine and why it was taken.
+
+    Args:
+        engine: what was chosen.
+        reason: why.
+        expansion: what was worked out on the way, for the spectral engine to go on with.
+    """
 
     engine: Engine
     reason: str
+    expansion: Expansion | None = None
 
     def __str__(self) -> str:
         return f"{self.engine.name}: {self.reason}"
 
 
-_BLOCH, _STATEVECTOR = Bloch(), Statevector()
+_BLOCH, _STATEVECTOR, _SPECTRAL = Bloch(), Statevector(), Spectral()
+
+_LEAST = 10
+"""Features that an expansion of trainable scales has at least, so that small layers need not ask how many it takes."""
 
 
-def select(circuit: Circuit, x: Tensor | None = None, params: Mapping[str, Tensor] | None = None) -> Choice:
+def select(
+    circuit: Circuit,
+    x: Tensor | None = None,
+    params: Mapping[str, Tensor] | None = None,
+    weight: Tensor | None = None,
+) -> Choice:
     """The engine "auto" takes for these inputs, and why.
+
+    Activations themselves are evaluated directly: by "bloch" on one wire, by "statevector" on more. A layer, which only
+    needs their weighted sum, is expanded by "spectral" where the cost model of `circuits.engines.costs` says so.
+
+    Args:
+        circuit: what is evaluated.
+        x: `(*batch, in)`, inputs of a layer.
+        params: its slots, `(out or 1, in or 1, n)`.
+        weight: `(out, in)`.
 
     >>> from circuits import pz
     >>> print(select(pz(3)))
     bloch: one wire, so a real 3-vector does
+    >>> circuit, x, weight = pz(3, scale=1, shift=0), torch.zeros(1000, 100), torch.zeros(100, 100)
+    >>> choice = select(circuit, x, {"theta": torch.zeros(100, 100, 8)}, weight)
+    >>> choice.engine
+    Spectral()
     """
-    if _BLOCH.supports(circuit):
-        return Choice(_BLOCH, "one wire, so a real 3-vector does")
-    return Choice(_STATEVECTOR, f"{circuit.wires} wires")
+    direct = _BLOCH if _BLOCH.supports(circuit) else _STATEVECTOR
+    plain = Choice(direct, "one wire, so a real 3-vector does" if direct is _BLOCH else f"{circuit.wires} wires")
+    if x is None or params is None or weight is None or not _SPECTRAL.supports(circuit) or transformed() or x.is_meta:
+        return plain
+    if not _SPECTRAL.expands(x, params, weight):
+        return plain
+    layer = _layer(x, params, weight)
+    least = 2 * known + 1 if (known := facts(circuit).degree) is not None else _LEAST
+    if layer.direct(circuit) <= layer.expanded(circuit, least):
+        return plain
+    expansion = _SPECTRAL.layer(circuit, x, params)
+    walked, expanded = layer.direct(circuit), layer.expanded(circuit, expansion.basis.size)
+    reason = f"{expansion.basis.size} features an input in about {milliseconds(expanded)}, {direct.name} in "
+    reason += milliseconds(walked)
+    return Choice(_SPECTRAL, reason, expansion) if expanded < walked else Choice(direct, reason)
+
+
+def _layer(x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Layer:
+    outs, ins = weight.shape[-2:]
+    circuits = torch.broadcast_shapes((1, 1), *(tensor.shape[:2] for tensor in edges(params).values()))
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, *params.values()))
+    return Layer(x.numel() // max(1, ins), ins, outs, circuits, x.dtype, x.device.type, wanted)
 
 
 class Auto(Engine):
-    """Passes every call on to what `select` chooses."""
+    """Passes every call on to what `select` chooses, and remembers the last choice for a layer as `last`."""
 
     name: ClassVar[str] = "auto"
 
-    def contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
-        """As the chosen engine does it."""
-        check_activation(circuit)
-        return select(circuit, x, params).engine.contract(circuit, x, params, weight)
+    def __init__(self) -> None:
+        self.last: Choice | None = None
 
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        return select(circuit, x, params).engine._evaluate(circuit, x, params)
+        return select(circuit).engine._evaluate(circuit, x, params)
+
+    def _contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        choice = select(circuit, x, params, weight)
+        if not torch.compiler.is_compiling():
+            self.last = Choice(choice.engine, choice.reason)
+        if choice.expansion is not None:
+            return _SPECTRAL.expanded(choice.expansion, params, weight)
+        return choice.engine._contract(circuit, x, params, weight)
 
     def __repr__(self) -> str:
         return "Auto()"

@@ -1,17 +1,21 @@
 """The contract every engine fulfils."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import reduce
 from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
 
-from circuits.checks import check_activation, check_inputs, check_tensor, check_weight
+from circuits.checks import check_inputs, check_sum, check_values, suspicious
 from circuits.circuit import Circuit
+from circuits.derived import derived
 from circuits.errors import UnsupportedCircuit
 from circuits.gradient import evaluate_table
 from circuits.lower import simplify
+from circuits.precision import autocast_dtype, full_precision
 
 
 class Engine(ABC):
@@ -21,6 +25,8 @@ class Engine(ABC):
     """
 
     name: ClassVar[str]
+    checks_first: ClassVar[bool] = False
+    """Whether values are looked at before anything runs, because runs are paid for; otherwise the result tells."""
 
     def unsupported(self, circuit: Circuit) -> str | None:
         """Why this engine cannot evaluate `circuit`, naming the gate; None if it can."""
@@ -49,23 +55,18 @@ class Engine(ABC):
             TypeError, ValueError: for inputs that do not fit, naming argument, value and remedy.
         """
         grid = check_inputs(circuit, x, params)
-        if (reason := self.unsupported(circuit)) is not None:
-            raise UnsupportedCircuit(f"Engine {self.name!r} cannot evaluate this circuit: {reason}.")
-        dtype = x.dtype
-        for tensor in params.values():
-            dtype = torch.promote_types(dtype, tensor.dtype)
-        working = dtype if dtype in (torch.float32, torch.float64) else torch.float32
-        values = self._evaluate(
-            circuit,
-            x.to(working),
-            {name: tensor.to(working) for name, tensor in params.items()},
-        )
+        self._require(circuit)
+        if self.checks_first:
+            check_values(circuit, x, params)
+        dtype, working = _dtypes(x, *params.values())
+        values = self._evaluate(circuit, x.to(working), _to(params, working))
         values = values.to(dtype=dtype, device=x.device).expand(*grid, len(circuit.strings))
-        for tensor in _unseen(circuit, x, params):
-            # Its derivative is zero, not missing: optimisers and distributed training count on a gradient.
-            values = values + 0 * tensor.sum()
+        if suspicious(values):
+            check_values(circuit, x, params)
+        values = _anchored(values, circuit, x, params)
         return values[..., 0] if isinstance(circuit.readout, str) else values
 
+    @final
     def contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         r"""The sum over inputs $y_o = \sum_i w_{oi} f_{oi}(x_i)$, the only thing a layer needs.
 
@@ -76,17 +77,28 @@ class Engine(ABC):
             weight: `(out, in)`, leading batch dimensions allowed.
 
         Returns:
-            `(*batch, out)`.
+            `(*batch, out)`, in the promoted dtype of the inputs, or that of autocast. Sums are rounded once, at the
+            end: products are neither cast by autocast nor computed in TensorFloat-32.
+
+        Raises:
+            UnsupportedCircuit: if the circuit is no activation, or the engine cannot evaluate every gate.
+            TypeError, ValueError: for inputs that do not fit, naming argument, value and remedy.
         """
-        check_activation(circuit)
-        check_weight(x, weight)
-        check_tensor("x", x)  # here, so that an error has the caller's index
-        values = self(circuit, x[..., None, :, None], params)
-        dtype = torch.promote_types(values.dtype, weight.dtype)
-        values, weight = values.to(dtype), weight.to(dtype)
-        if values.shape[-2] == 1 and weight.ndim == 2:
-            return torch.nn.functional.linear(values[..., 0, :], weight)
-        return torch.linalg.vecdot(values, weight)
+        check_sum(circuit, x, params, weight)
+        self._require(circuit)
+        if self.checks_first:
+            check_values(circuit, x, params, weight)
+        dtype, working = _dtypes(x, weight, *params.values())
+        dtype = autocast_dtype(x.device) or dtype
+        with full_precision(x.device):
+            y = self._contract(circuit, x.to(working), _to(params, working), weight.to(working))
+        if suspicious(y):
+            check_values(circuit, x, params, weight)
+        return _anchored(y.to(dtype=dtype, device=x.device), circuit, x, params)
+
+    def _require(self, circuit: Circuit) -> None:
+        if (reason := self.unsupported(circuit)) is not None:
+            raise UnsupportedCircuit(f"Engine {self.name!r} cannot evaluate this circuit: {reason}.")
 
     @final
     def __deepcopy__(self, memo: object) -> Self:
@@ -97,6 +109,11 @@ class Engine(ABC):
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         """Values `(*grid, readouts)`, or anything that expands to it, for checked float32 or float64 inputs."""
 
+    def _contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        """`contract` for checked float32 or float64 inputs; engines that need not form every activation override it."""
+        values = self._evaluate(circuit, x[..., None, :, None], params)[..., 0]
+        return weighted_sum(values.to(weight), weight, x.shape)
+
 
 class BlackBox(Engine):
     """An engine that maps a table of angles to values.
@@ -104,6 +121,8 @@ class BlackBox(Engine):
     A subclass implements `_run` only. Binding, the chain rule through scale * x + shift and the parameter-shift rule
     are written once, in `circuits.gradient`.
     """
+
+    checks_first: ClassVar[bool] = True
 
     differentiable: bool = False
     """Whether torch differentiates through `_run`; otherwise gradients come from parameter shifts."""
@@ -117,10 +136,56 @@ class BlackBox(Engine):
         """`circuit` with angles `Slot("angle", k)` on `table (N, angles)`, float64, CPU, N > 0: `(N, readouts)`."""
 
 
-def _unseen(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
-    """What wants a gradient, but does not reach any readout."""
+def weighted_sum(values: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
+    """The sum over inputs of `weight (*batch, out, in)` times `values`, for x of `shape` `(*batch, in)`.
+
+    Args:
+        values: anything that broadcasts to `(*batch, out, in)`.
+        weight: the weights.
+        shape: of x.
+    """
+    if values.ndim < 2 or values.shape[-2] == 1:
+        values = values.expand(*values.shape[:-2], 1, shape[-1]) if values.ndim > 1 else values.expand(1, shape[-1])
+        if weight.ndim == 2:
+            return torch.nn.functional.linear(values[..., 0, :], weight).expand(*shape[:-1], -1)
+    y = torch.linalg.vecdot(values, weight)
+    return y.expand(torch.broadcast_shapes(y.shape, (*shape[:-1], weight.shape[-2])))
+
+
+def edges(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The slots of a layer with their grid spelled out, `(out or 1, in or 1, n)`."""
+    return {name: tensor.reshape(torch.Size((1, 1, *tensor.shape))[-3:]) for name, tensor in params.items()}
+
+
+def per_sample(params: Mapping[str, Tensor], weight: Tensor) -> bool:
+    """Whether slots or weights of a layer have batch dimensions of their own."""
+    return weight.ndim > 2 or any(math.prod(tensor.shape[:-3]) != 1 for tensor in params.values())
+
+
+def _dtypes(*tensors: Tensor) -> tuple[torch.dtype, torch.dtype]:
+    """The promoted dtype of the inputs, and the one to compute in: at least float32."""
+    dtype = reduce(torch.promote_types, [tensor.dtype for tensor in tensors])
+    return dtype, dtype if dtype in (torch.float32, torch.float64) else torch.float32
+
+
+def _to(params: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: tensor.to(dtype) for name, tensor in params.items()}
+
+
+def _anchored(values: Tensor, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+    """`values`, connected to what wants a gradient but does not reach any readout.
+
+    The derivative is zero there, not missing: optimisers and distributed training count on a gradient.
+    """
+    data, slots = _unseen(circuit)
+    for tensor in (*([x] if data else ()), *(params[name] for name in slots)):
+        if tensor.requires_grad:
+            values = values + 0 * tensor.sum()
+    return values
+
+
+@derived
+def _unseen(circuit: Circuit) -> tuple[bool, tuple[str, ...]]:
+    """Whether data reach no readout, and the families of slots that do not."""
     seen = simplify(circuit)
-    tensors = [] if seen.encodings else [x]
-    if len(seen.slots) < len(circuit.slots):
-        tensors += [tensor for name, tensor in params.items() if name not in seen.slots]
-    return [tensor for tensor in tensors if tensor.requires_grad]
+    return not seen.encodings, tuple(name for name in circuit.slots if name not in seen.slots)

@@ -1,0 +1,190 @@
+r"""Functions of one variable as sums of features: $f(v) = \sum_k c_k r_k(v)$ from values at a few nodes.
+
+A basis knows its nodes, the matrix from values there to coefficients, the matrix that differentiates coefficients (both
+bases are closed under differentiation), and its features. Cosines, sines and Chebyshev polynomials all obey
+$T_{k+1} = u T_k - T_{k-1}$; with the signs $\sigma_k = (-1)^{\lfloor k/2 \rfloor}$ the features $r_k = \sigma_k T_k$
+obey $r_{k+1} = r_{k-1} \pm u r_k$, one fused operation a feature.
+
+Reference: Trefethen, Approximation Theory and Approximation Practice, 2013, chapters 3, 4 and 8.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from circuits.derived import derived
+
+Matrix = NDArray[np.floating]
+
+_SINGLE = 24
+"""The highest degree whose recurrence runs in float32: rounding grows as its square, to 2e-5 at worst there."""
+
+
+@dataclass(frozen=True)
+class Basis(ABC):
+    """Features $r_0, ..., r_{size - 1}$ of one variable.
+
+    Args:
+        degree: the highest frequency, or degree of a polynomial.
+    """
+
+    degree: int
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of features, and of nodes."""
+
+    @abstractmethod
+    def nodes(self) -> Matrix:
+        """Where a function is looked at, `(size,)`."""
+
+    @abstractmethod
+    def analysis(self) -> Matrix:
+        """From values at the nodes to coefficients, `(size, size)`; exact for what the basis spans."""
+
+    @abstractmethod
+    def derivative(self) -> Matrix:
+        """From coefficients of a function to coefficients of its derivative, `(size, size)`."""
+
+    @abstractmethod
+    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """The factor u of the recurrence at `v`, and the first two terms of every sequence that obeys it."""
+
+    def features(self, v: Tensor) -> Tensor:
+        """The plain twin of `fill`: `v (*batch, n)` to `(*batch, size, n)`, for torch to differentiate."""
+        return torch.stack(list(_sequences(self, v.to(_dtype(self, v)))), dim=-2).to(v.dtype)
+
+    def fill(self, out: Tensor, v: Tensor) -> None:
+        """Write the features of `v (rows, n)` to `out (rows, size, n)`, without a graph."""
+        if _dtype(self, v) == v.dtype:
+            for _ in _sequences(self, v, iter(out.unbind(1))):
+                pass
+        else:
+            for column, feature in zip(out.unbind(1), _sequences(self, v.to(_dtype(self, v))), strict=True):
+                column.copy_(feature)
+
+
+def _dtype(basis: Basis, v: Tensor) -> torch.dtype:
+    return torch.float64 if basis.degree > _SINGLE else v.dtype
+
+
+def _sequences(basis: Basis, v: Tensor, places: Iterator[Tensor] | None = None) -> Iterator[Tensor]:
+    """One feature after the other, written to `places` if there are any."""
+    factor, starts = basis.waves(v)
+
+    def placed(tensor: Tensor) -> Tensor:
+        return tensor if places is None else next(places).copy_(tensor)
+
+    for position, (before, current) in enumerate(starts):
+        if position == 0:
+            yield (before := placed(before))
+        if basis.degree:
+            yield (current := placed(current))
+        for k in range(2, basis.degree + 1):
+            sign = 1 if k % 2 else -1
+            if places is None:
+                after = torch.addcmul(before, factor, current, value=sign)
+            else:
+                after = torch.addcmul(before, factor, current, value=sign, out=next(places))
+            yield after
+            before, current = current, after
+
+
+@dataclass(frozen=True)
+class Fourier(Basis):
+    r"""$1, \cos v, ..., \cos Dv, \sin v, ..., \sin Dv$ (each with its sign), looked at in 2D + 1 equispaced nodes."""
+
+    @property
+    def size(self) -> int:
+        return 2 * self.degree + 1
+
+    def nodes(self) -> Matrix:
+        return 2 * np.pi * np.arange(self.size) / self.size
+
+    def analysis(self) -> Matrix:
+        angles = np.outer(np.arange(self.degree + 1), self.nodes())
+        signs = _signs(self.degree)[:, None]
+        matrix = np.concatenate([signs * np.cos(angles), (signs * np.sin(angles))[1:]]) * 2 / self.size
+        matrix[0] /= 2
+        return matrix
+
+    def derivative(self) -> Matrix:
+        matrix = np.zeros((self.size, self.size))
+        for k in range(1, self.degree + 1):
+            cos, sin = k, self.degree + k
+            matrix[sin, cos], matrix[cos, sin] = -k, k
+        return matrix
+
+    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        cos, sin = torch.cos(v), torch.sin(v)
+        return 2 * cos, [(1 + 0 * v, cos), (0 * v, sin)]  # connected to v, should there be nothing else
+
+
+@dataclass(frozen=True)
+class Chebyshev(Basis):
+    """The Chebyshev polynomials $T_0, ..., T_D$ on [-1, 1] (each with its sign), looked at in the roots of the next."""
+
+    @property
+    def size(self) -> int:
+        return self.degree + 1
+
+    def nodes(self) -> Matrix:
+        return np.cos(np.pi * (np.arange(self.size) + 0.5) / self.size)
+
+    def analysis(self) -> Matrix:
+        angles = np.outer(np.arange(self.size), np.pi * (np.arange(self.size) + 0.5) / self.size)
+        matrix = _signs(self.degree)[:, None] * np.cos(angles) * 2 / self.size
+        matrix[0] /= 2
+        return matrix
+
+    def derivative(self) -> Matrix:
+        # T_k' = 2 k (T_{k-1} + T_{k-3} + ...), where T_0 counts half.
+        order = np.arange(self.size)
+        odd = (order[None, :] > order[:, None]) & ((order[None, :] - order[:, None]) % 2 == 1)
+        matrix = np.where(odd, 2.0 * order[None, :], 0.0)
+        matrix[0] /= 2
+        signs = _signs(self.degree)
+        return signs[:, None] * matrix * signs[None, :]
+
+    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        return 2 * v, [(torch.ones_like(v), v)]
+
+
+def _signs(degree: int) -> Matrix:
+    return (-1.0) ** (np.arange(degree + 1) // 2)
+
+
+Constants = tuple[Tensor, Tensor, Tensor]
+"""Nodes, analysis and derivative."""
+
+
+def constants(basis: Basis, dtype: torch.dtype, device: torch.device) -> Constants:
+    """Nodes, analysis and derivative as tensors."""
+    if torch.compiler.is_compiling():  # which wants to make its own
+        return _made(basis, dtype, device)
+    return _remembered(basis, dtype, device)
+
+
+@lru_cache(maxsize=64)
+def _remembered(basis: Basis, dtype: torch.dtype, device: torch.device) -> Constants:
+    with torch.inference_mode(False):  # autograd meets them later
+        return _made(basis, dtype, device)
+
+
+def _made(basis: Basis, dtype: torch.dtype, device: torch.device) -> Constants:
+    nodes, analysis, derivative = _lists(type(basis), basis.degree)
+    options = {"dtype": dtype, "device": device}
+    return torch.tensor(nodes, **options), torch.tensor(analysis, **options), torch.tensor(derivative, **options)
+
+
+@derived
+def _lists(kind: type[Basis], degree: int) -> tuple[list[float], list[list[float]], list[list[float]]]:
+    basis = kind(degree)
+    return basis.nodes().tolist(), basis.analysis().tolist(), basis.derivative().tolist()

@@ -1,0 +1,90 @@
+"""What an evaluation costs: the small model by which "auto" chooses between engines.
+
+A direct engine makes some passes over memory a turn, for every sample of every edge; an expansion makes them at its
+nodes only, and then a few passes and multiplications a feature. The constants are nanoseconds, fitted to measurements
+of layers from (1000, 2, 5) to (4096, 256, 256), batch, in and out, by `python -m benchmarks speed`; benchmarks/README.md
+shows how far the choice is from the best. On GPUs nothing has been measured: constants there only say that calls are
+dear, products cheap, and passes in between.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from circuits.circuit import Circuit
+from circuits.derived import derived
+from circuits.lower import simplify
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Nanoseconds, in float32, without and with gradients.
+
+    Args:
+        direct: a direct evaluation at all.
+        expanded: an expansion at all.
+        turn: one gate between the first and the last that encode data, for one sample of one edge.
+        feature: one feature of one sample of one input.
+        product: one multiplication and addition.
+    """
+
+    direct: tuple[float, float]
+    expanded: tuple[float, float]
+    turn: tuple[float, float]
+    feature: tuple[float, float]
+    product: tuple[float, float]
+
+
+COSTS = {
+    "cpu": Costs((5e5, 1.4e6), (7e5, 1.7e6), (1.8, 5.0), (0.25, 1.0), (0.012, 0.036)),
+    "cuda": Costs((5e5, 1.4e6), (7e5, 1.7e6), (0.01, 0.03), (0.003, 0.012), (2e-5, 6e-5)),
+}
+"""By device type; others are taken to be like "cuda"."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What is evaluated: `batch` samples of `inputs`, summed to `outputs`, by `circuits` (out or 1, in or 1)."""
+
+    batch: int
+    inputs: int
+    outputs: int
+    circuits: tuple[int, ...]
+    dtype: torch.dtype
+    device: str
+    gradient: bool
+
+    def direct(self, circuit: Circuit) -> float:
+        """Nanoseconds of a direct evaluation."""
+        costs = self._costs()
+        return costs.direct[self.gradient] + self._passes(circuit, self.batch * self.inputs * self.circuits[0])
+
+    def expanded(self, circuit: Circuit, size: int) -> float:
+        """Nanoseconds of an expansion in `size` features."""
+        costs, features = self._costs(), self.batch * self.inputs * size
+        each = costs.feature[self.gradient] + self.outputs * costs.product[self.gradient]
+        nodes = self._passes(circuit, size * math.prod(self.circuits))
+        return costs.expanded[self.gradient] + nodes + self._width() * features * each
+
+    def _passes(self, circuit: Circuit, evaluations: int) -> float:
+        return self._width() * evaluations * _turns(circuit) * self._costs().turn[self.gradient]
+
+    def _width(self) -> int:
+        return 2 if self.dtype == torch.float64 else 1
+
+    def _costs(self) -> Costs:
+        return COSTS.get(self.device, COSTS["cuda"])
+
+
+@derived
+def _turns(circuit: Circuit) -> int:
+    """Gates from the first data gate to the last, each as dear as the state has entries."""
+    data = [k for k, gate in enumerate(simplify(circuit).gates) if gate.encodes]
+    turns = 1 + data[-1] - data[0] if data else 1
+    return turns * (1 if circuit.wires == 1 else 2 ** (circuit.wires + 1))
+
+
+def milliseconds(nanoseconds: float) -> str:
+    """For a reader."""
+    return f"{nanoseconds / 1e6:.{max(0, 1 - math.floor(math.log10(max(nanoseconds, 1.0) / 1e6)))}f} ms"

@@ -1,0 +1,324 @@
+r"""A layer as one matrix product: circuits of one feature are band-limited, so a few nodes an edge say everything.
+
+With features $r_k$ of a `Basis` and coefficients $c_{koi}$ from the values of the circuits at its nodes,
+$y_{bo} = \sum_{ki} r_k(v_{bi})\, w_{oi} c_{koi}$: the batch never meets a circuit, and no tensor is (batch, out, in).
+
+- Fixed integer scales: $f$ is a trigonometric polynomial of x (of arccos of x, for circuits that encode through it),
+  and 2D + 1 nodes make it exact.
+- Other scales: Chebyshev polynomials on the range of x, of the degree that `chebyshev_error` asks for.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from circuits.angles import bind
+from circuits.bandwidth import bandwidth, chebyshev_degree, chebyshev_error
+from circuits.bases import Basis, Chebyshev, Fourier, constants
+from circuits.checks import check_budget, concrete, is_real, values_visible
+from circuits.circuit import Circuit
+from circuits.derivatives import differentiated, onto, transformed
+from circuits.derived import derived
+from circuits.engines.bloch import Bloch
+from circuits.engines.engine import Engine, edges, per_sample
+from circuits.engines.statevector import Statevector
+from circuits.lower import facts, in_phase
+from circuits.precision import full_precision
+
+TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
+"""How far an expansion may be from an activation, whose values are within [-1, 1], by default."""
+
+_MOST = 4096
+"""The highest degree: matrices of its square, and activations nobody has yet trained."""
+
+_BLOCH, _STATEVECTOR = Bloch(), Statevector()
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """How a call is expanded.
+
+    Args:
+        basis: the features.
+        circuit: the circuit whose value at the nodes is asked for.
+        variable: the argument of the features, over the grid of x.
+        nodes: what the circuit is given for its feature, `(size, 1)`, or `(size, in)` if every input has its own.
+    """
+
+    basis: Basis
+    circuit: Circuit
+    variable: Tensor
+    nodes: Tensor
+
+
+class Spectral(Engine):
+    """Any circuit whose data enter through one feature, by expansion in features of it.
+
+    Args:
+        domain: the interval on which activations with scales that are trainable or not integer are expanded; None for
+            the range of x at each call. Fixing it makes predictions independent of the rest of the batch, and is
+            needed, with `degree`, for static graphs.
+        degree: of the polynomials in that case; None for what `tolerance` needs. If fixed, a call whose error may
+            exceed the tolerance is refused.
+        tolerance: how far an activation may be from its expansion; None for 1e-6 in float32, 1e-12 in float64.
+        budget: MiB of features in memory at a time; larger batches are done in parts.
+    """
+
+    name: ClassVar[str] = "spectral"
+
+    def __init__(
+        self,
+        domain: tuple[float, float] | None = None,
+        degree: int | None = None,
+        tolerance: float | None = None,
+        budget: float = 4.0,
+    ) -> None:
+        self.domain, self.degree, self.tolerance = _interval(domain), degree, tolerance
+        self.budget = check_budget(budget)
+        if degree is not None and (not isinstance(degree, int) or isinstance(degree, bool) or not 1 <= degree <= _MOST):
+            raise ValueError(f"Argument `degree` must be an int from 1 to {_MOST} or None, but is {degree!r}.")
+        if tolerance is not None and not (is_real(tolerance) and 0 < tolerance < 1):
+            raise ValueError(f"Argument `tolerance` must be a number between 0 and 1 or None, but is {tolerance!r}.")
+
+    def unsupported(self, circuit: Circuit) -> str | None:
+        return _unsupported(circuit)
+
+    def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+        expansion = self.expand(circuit, x, params)
+        grids = max(tensor.ndim - 1 for tensor in (*params.values(), x))
+        nodes = expansion.nodes.reshape(-1, *[1] * grids, 1).expand(*[-1] * (grids + 1), expansion.circuit.features)
+        values = _engine(expansion.circuit)._evaluate(expansion.circuit, nodes, params)
+        values = _at_least(values, (expansion.basis.size, *[1] * (grids + 1)))
+        _, analysis, _ = constants(expansion.basis, x.dtype, x.device)
+        with full_precision(x.device):
+            coefficients = torch.tensordot(analysis, values, 1)
+        features = expansion.basis.features(expansion.variable[..., None])
+        result = x.new_zeros(())
+        for feature, coefficient in zip(features.unbind(-2), coefficients.unbind(0), strict=True):
+            result = torch.addcmul(result, feature, coefficient)
+        return result
+
+    def _contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        if not self.expands(x, params, weight):
+            return super()._contract(circuit, x, params, weight)
+        return self.expanded(self.layer(circuit, x, params), params, weight)
+
+    def expands(self, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> bool:
+        """Whether a layer of these shapes is one product: slots are neither per sample nor shared by all outputs."""
+        if per_sample(params, weight) or not x.numel():
+            return False
+        return weight.shape[-2] == 1 or any(tensor.shape[0] > 1 for tensor in edges(params).values())
+
+    def layer(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Expansion:
+        """The expansion of a layer's activations on `x (*batch, in)`, each input on a range of its own."""
+        params = edges(params)
+        return self.expand(circuit, x[..., None], params, any(tensor.shape[1] > 1 for tensor in params.values()))
+
+    def expanded(self, expansion: Expansion, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+        """The weighted sum over inputs by an expansion of `layer`."""
+        basis, nodes, v = expansion.basis, expansion.nodes[:, None, :, None], expansion.variable
+        values = _engine(expansion.circuit)._evaluate(expansion.circuit, nodes, edges(params))[..., 0]
+        values = _at_least(values, (basis.size, 1, 1))
+        outs, ins = weight.shape
+        rows = v.reshape(-1, ins)
+        if transformed():
+            y = _product(basis, rows, values, weight)
+        else:
+            size = max(1, int(self.budget * 2**20 / (basis.size * ins * v.element_size())))
+            y = _Product.apply(basis, size, rows, values, weight)
+        return y.reshape(*v.shape[:-1], outs)
+
+    def expand(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], by_column: bool = False) -> Expansion:
+        """The expansion of the activations on `x (*grid, features)`.
+
+        Args:
+            circuit: what is expanded.
+            x: inputs.
+            params: slots.
+            by_column: whether each entry of the last dimension of the grid has its own range, `(in,)`.
+        """
+        if (degree := facts(circuit).degree) is not None:
+            plain, phase = in_phase(circuit)
+            basis = Fourier(degree)
+            nodes, *_ = constants(basis, x.dtype, x.device)
+            return Expansion(basis, plain, torch.as_tensor(bind(phase, x, {})), nodes[:, None])
+        x = x[..., circuit.encodings[0].feature]
+        with torch.no_grad():
+            rate = bandwidth(circuit, params)
+            if isinstance(rate, Tensor):
+                rate = rate.amax(-2) if by_column else rate.max()
+            middle, half = self._interval(x, rate, by_column)
+            width = rate * half
+            basis = Chebyshev(self._degree(width if isinstance(width, float) else width.amax(), x.dtype))
+            nodes, *_ = constants(basis, x.dtype, x.device)
+        return Expansion(basis, circuit, (x - middle) / half, middle + half * nodes[:, None])
+
+    def _interval(self, x: Tensor, rate: Tensor | float, by_column: bool) -> tuple[Any, Any]:
+        """Middle and half length of the interval, `(in,)` if there is one for each input."""
+        if self.domain is not None:
+            low, high = self.domain
+            if values_visible(x) and x.numel() and not (low <= x.min() and x.max() <= high):
+                raise ValueError(
+                    f"Argument `x` must lie in the domain [{low}, {high}] of engine 'spectral', but reaches "
+                    f"[{x.min().item():.6g}, {x.max().item():.6g}]: rescale x, or widen or leave out `domain`."
+                )
+            return (low + high) / 2, (high - low) / 2
+        if not x.numel():
+            return 0.0, 1.0
+        grid = tuple(range(x.ndim - 1)) if by_column else tuple(range(x.ndim))
+        low, high = (x.amin(grid), x.amax(grid)) if grid else (x, x)
+        # Not much narrower than a wave: an interval without length would leave nothing of the slope.
+        least = torch.as_tensor(rate, dtype=x.dtype, device=x.device).clamp(min=1e-3).reciprocal()
+        return (low + high) / 2, torch.maximum((high - low) / 2, least)
+
+    def _degree(self, width: Tensor | float, dtype: torch.dtype) -> int:
+        tolerance = self.tolerance or TOLERANCE[dtype]
+        if isinstance(width, Tensor) and not (self.degree and not values_visible(width)):
+            width = 1.0 if width.is_meta else concrete(width).max().item()
+            if not math.isfinite(width):
+                return self.degree or 1  # the result is NaN, and says what is to blame
+        if self.degree is None:
+            # Up to the next eighth, so that one look-up serves many steps of a training.
+            degree = chebyshev_degree(math.ceil(width * 8) / 8, tolerance)
+            if degree > _MOST:
+                raise ValueError(
+                    f"Argument `x` spans {width:.6g} radians of the fastest encoding to either side, for which engine "
+                    f"'spectral' needs degree {degree} > {_MOST}: rescale x or the scales, or use 'bloch'."
+                )
+            return degree
+        if isinstance(width, float) and values_visible() and (error := chebyshev_error(width, self.degree)) > tolerance:
+            raise ValueError(
+                f"Argument `degree` of engine 'spectral' is {self.degree}, for which the error of an activation may "
+                f"reach {error:.2g} > {tolerance:.2g} (bandwidth times half the range of x is {width:.4g}): take "
+                f"{chebyshev_degree(width, tolerance)}, a narrower domain, or a larger tolerance."
+            )
+        return self.degree
+
+    def __repr__(self) -> str:
+        given = {"domain": (self.domain, None), "degree": (self.degree, None), "tolerance": (self.tolerance, None)}
+        given["budget"] = (self.budget, 4.0)
+        shown = ", ".join(f"{name}={value!r}" for name, (value, default) in given.items() if value != default)
+        return f"Spectral({shown})"
+
+
+class _Product(torch.autograd.Function):
+    """`_product` in parts of `rows` samples, whose backward makes the features anew."""
+
+    @staticmethod
+    def forward(ctx: Any, basis: Basis, rows: int, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
+        with full_precision(v.device):
+            coefficients = _coefficients(basis, values, weight)
+            y = v.new_empty(len(v), len(weight))
+            for part, features in _parts(basis, rows, v):
+                torch.mm(features.flatten(1), coefficients.T, out=y[part])
+        ctx.basis, ctx.rows = basis, rows
+        ctx.save_for_backward(v, values, weight, coefficients)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        (grad,) = grads
+        v, values, weight, coefficients = ctx.saved_tensors
+        basis, wanted = ctx.basis, ctx.needs_input_grad[2:]
+        if torch.is_grad_enabled():
+            twin = partial(_product, basis)
+            return None, None, *differentiated(twin, (v, values, weight), wanted, grad)
+        with full_precision(v.device):
+            return None, None, *_backward(basis, ctx.rows, v, values, weight, coefficients, grad, wanted)
+
+
+def _backward(
+    basis: Basis,
+    rows: int,
+    v: Tensor,
+    values: Tensor,
+    weight: Tensor,
+    coefficients: Tensor,
+    grad: Tensor,
+    wanted: tuple[bool, ...],
+) -> tuple[Tensor | None, ...]:
+    (outs, ins), size = weight.shape, basis.size
+    _, analysis, derivative = constants(basis, v.dtype, v.device)
+    pull = torch.zeros_like(coefficients)
+    slopes = torch.matmul(derivative, coefficients.view(outs, size, ins)).flatten(1) if wanted[0] else None
+    by_v = torch.empty_like(v) if wanted[0] else None
+    for part, features in _parts(basis, rows, v):
+        if wanted[1] or wanted[2]:
+            pull.addmm_(grad[part].T, features.flatten(1))
+        if slopes is not None and by_v is not None:
+            # Sums of features with other coefficients: the derivative of the expansion is one again.
+            torch.sum(features.mul_((grad[part] @ slopes).view_as(features)), 1, out=by_v[part])
+    if not (wanted[1] or wanted[2]):
+        return by_v, None, None
+    weighted = (analysis.T @ pull.view(outs, size, ins).transpose(0, 1).reshape(size, -1)).view(size, outs, ins)
+    by_values = onto(weighted * weight, values.shape) if wanted[1] else None
+    return by_v, by_values, (weighted * values).sum(0) if wanted[2] else None
+
+
+def _product(basis: Basis, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
+    r"""$y_{bo} = \sum_{ki} r_k(v_{bi})\, w_{oi} c_{koi}$: the plain twin.
+
+    Args:
+        basis: of the features r.
+        v: their argument, `(rows, in)`.
+        values: at the nodes, `(size, out or 1, in or 1)`, from which the coefficients c follow.
+        weight: `(out, in)`.
+    """
+    return basis.features(v).flatten(1) @ _coefficients(basis, values, weight).T
+
+
+def _coefficients(basis: Basis, values: Tensor, weight: Tensor) -> Tensor:
+    """What each feature of each input contributes to each output, `(out, size * in)`."""
+    _, analysis, _ = constants(basis, weight.dtype, weight.device)
+    weighted = values * weight
+    return (analysis @ weighted.flatten(1)).view(weighted.shape).transpose(0, 1).flatten(1)
+
+
+def _parts(basis: Basis, rows: int, v: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """The features of `rows` samples at a time, in one and the same memory."""
+    memory = v.new_empty(min(rows, len(v)), basis.size, v.shape[1])
+    for start in range(0, len(v), rows):
+        part = v[start : start + rows]
+        basis.fill(memory[: len(part)], part)
+        yield slice(start, start + rows), memory[: len(part)]
+
+
+@derived
+def _unsupported(circuit: Circuit) -> str | None:
+    known = facts(circuit)
+    if not known.single_feature:
+        return "its data enter through several features, and spectral expands in one; use 'statevector'"
+    if known.bounded_domain:
+        encoding = next(encoding for encoding in known.encodings if encoding.through == "arccos")
+        phase = (encoding.scale, encoding.shift)
+        if known.degree is None or not all(isinstance(number, float) for number in phase):
+            return (
+                f"its data enter through {encoding}, so that edges have no phase in common to expand in; use "
+                f"'{_engine(circuit).name}', or fix scale and shift, as in px(3, scale=1, shift=0)"
+            )
+    if known.degree is not None and known.degree > _MOST:
+        return f"its degree {known.degree} is above {_MOST}; use '{_engine(circuit).name}'"
+    return None
+
+
+def _engine(circuit: Circuit) -> Engine:
+    """What evaluates a circuit at the nodes."""
+    return _BLOCH if _BLOCH.supports(circuit) else _STATEVECTOR
+
+
+def _at_least(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """`values` with its grid spelled out: that of a circuit without data has no nodes."""
+    return values.expand(torch.broadcast_shapes(values.shape, shape))
+
+
+def _interval(domain: object) -> tuple[float, float] | None:
+    if domain is None:
+        return None
+    if not isinstance(domain, Sequence) or len(domain) != 2 or not all(map(is_real, domain)) or domain[0] >= domain[1]:
+        raise ValueError(f"Argument `domain` must be (low, high) with low < high, or None, but is {domain!r}.")
+    return float(domain[0]), float(domain[1])

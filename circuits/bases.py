@@ -124,7 +124,8 @@ class Fourier(Basis):
 
     def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         cos, sin = torch.cos(v), torch.sin(v)
-        return 2 * cos, [(1 + 0 * v, cos), (0 * v, sin)]  # connected to v, should there be nothing else
+        one = torch.ones_like(v) if self.degree else 1 + 0 * v  # connected to v, should there be nothing else
+        return 2 * cos, [(one, cos), (torch.zeros_like(v), sin)]
 
 
 @dataclass(frozen=True)

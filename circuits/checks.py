@@ -18,6 +18,7 @@ from torch import Tensor
 from circuits.angles import bind
 from circuits.circuit import Circuit, Encode
 from circuits.errors import UnsupportedCircuit
+from circuits.shapes import broadcast
 
 _check_values: ContextVar[bool] = ContextVar("circuits_check_values", default=True)
 
@@ -104,8 +105,8 @@ def _check_params(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], x_g
                 f"Argument `params[{name!r}]` is on {tensor.device}, but `x` is on {x.device}: move one of them."
             )
     try:
-        return torch.broadcast_shapes(tuple(x_grid), *(params[name].shape[:-1] for name in slots))
-    except RuntimeError:
+        return broadcast(x_grid, *(params[name].shape[:-1] for name in slots))
+    except ValueError:
         shapes = {"x": x_grid} | {f"params[{name!r}]": params[name].shape[:-1] for name in slots}
         listed = ", ".join(f"{name}: {tuple(shape)}" for name, shape in shapes.items())
         raise ValueError(f"The grids of x and params must broadcast, but are {listed}.") from None

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from circuits import ANSATZE, Circuit, Encode, Gate, Slot, expectation, pz
 from circuits.bandwidth import bandwidth, chebyshev_degree, chebyshev_error
 from circuits.bases import Chebyshev, Fourier, constants
 from circuits.lower import facts, in_phase
+from circuits.shapes import broadcast
 from random_circuits import circuits, expandable, inputs, plain, seeds
 from tolerances import EXACT
 
@@ -162,3 +164,17 @@ def test_the_expansion_of_an_ansatz_has_no_frequency_above_its_degree():
     assert coefficients[14:21].abs().max() < 1e-12
     assert coefficients[34:].abs().max() < 1e-12
     assert coefficients[13].abs() > 1e-6
+
+
+shapes = st.lists(st.lists(st.integers(0, 3), max_size=3).map(tuple), min_size=1, max_size=4)
+
+
+@given(shapes)
+def test_shapes_broadcast_as_torch_has_it(shapes):
+    try:
+        expected = torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        with pytest.raises(ValueError, match="do not broadcast"):
+            broadcast(*shapes)
+    else:
+        assert broadcast(*shapes) == expected

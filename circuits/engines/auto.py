@@ -15,6 +15,7 @@ from circuits.engines.engine import Engine, edges
 from circuits.engines.spectral import Expansion, Spectral
 from circuits.engines.statevector import Statevector
 from circuits.lower import facts
+from circuits.shapes import broadcast
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def select(
 
 def _layer(x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Layer:
     outs, ins = weight.shape[-2:]
-    circuits = torch.broadcast_shapes((1, 1), *(tensor.shape[:2] for tensor in edges(params).values()))
+    circuits = broadcast((1, 1), *(tensor.shape[:2] for tensor in edges(params).values()))
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, *params.values()))
     return Layer(x.numel() // max(1, ins), ins, outs, circuits, x.dtype, x.device.type, wanted)
 

@@ -7,15 +7,15 @@ backwards; both are done once a parameter set. Only the stretch between them see
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache, partial, reduce
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from circuits.angles import value
+from circuits.angles import parts, value
 from circuits.checks import check_budget
 from circuits.circuit import Angle, Circuit, Encode, Slot, terms
 from circuits.derivatives import by_hand, differentiated, in_parts, onto, transformed
@@ -23,10 +23,10 @@ from circuits.derived import derived
 from circuits.engines.engine import Engine, edges, per_sample
 from circuits.gates import GATES, bloch_matrix
 from circuits.lower import simplify
+from circuits.shapes import broadcast
 
-Number = Tensor | float
-Vector = tuple[Number, ...]
-"""Components x, y, z, each over the grid it depends on; a float where it is known before any input is."""
+Component = Tensor | float | None
+"""Of a vector, over the grid it depends on; None for a 0 and 1.0 or -1.0 for a 1 that are known before any input is."""
 
 
 class Bloch(Engine):
@@ -101,11 +101,21 @@ def _evaluated(plan: "Program", names: tuple[str, ...], x: Tensor, *slots: Tenso
 
 @dataclass(frozen=True)
 class Turn:
-    """A rotation of the plane (i, j) by an angle, from axis i towards axis j."""
+    """A rotation of the plane (i, j) by an angle, from axis i towards axis j.
+
+    Args:
+        i: axis.
+        j: axis.
+        angle: of the gate.
+        since_i: where in a walk's list its component i comes from; None if that is known from the start.
+        since_j: where component j does.
+    """
 
     i: int
     j: int
     angle: Angle
+    since_i: int | None = None
+    since_j: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,14 +125,14 @@ class Program:
     Args:
         turns: of the state, in order, up to the last one that encodes data.
         start: the state before them.
-        backward: for each readout, turns of its axis, in order: what comes after the last data gate, undone.
+        backward: turns of the axis of each readout, in order: what comes after the last data gate, undone.
         axes: the axis of each readout before them.
     """
 
     turns: tuple[Turn, ...]
-    start: Vector
+    start: tuple[float, ...]
     backward: tuple[Turn, ...]
-    axes: tuple[Vector, ...]
+    axes: tuple[tuple[float, ...], ...]
 
 
 @derived
@@ -139,7 +149,7 @@ def program(circuit: Circuit) -> Program:
         if gate.name == "T":
             axis, angle = "Z", math.pi / 4
         if axis is None or angle is None:
-            frame = bloch_matrix(GATES[gate.name].unitary).round() @ frame
+            frame = bloch_matrix(GATES[gate.name].unitary) @ frame
             continue
         turned = frame["XYZ".index(axis)]
         along = int(np.abs(turned).argmax())
@@ -147,8 +157,17 @@ def program(circuit: Circuit) -> Program:
         turns.append(Turn(i, j, angle) if turned[along] > 0 else Turn(j, i, angle))
     last = max((k + 1 for k, turn in enumerate(turns) if _encodes(turn.angle)), default=len(turns))
     axes = tuple(tuple((frame["XYZ".index(letter)] + 0.0).tolist()) for letter in circuit.strings)
-    undone = tuple(Turn(turn.j, turn.i, turn.angle) for turn in reversed(turns[last:]))
-    return Program(tuple(turns[:last]), (0.0, 0.0, 1.0), undone, axes)
+    undone = [Turn(turn.j, turn.i, turn.angle) for turn in reversed(turns[last:])]
+    return Program(_linked(turns[:last]), (0.0, 0.0, 1.0), _linked(undone), axes)
+
+
+def _linked(turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    since: dict[int, int] = {}
+    linked: list[Turn] = []
+    for k, turn in enumerate(turns):
+        linked.append(replace(turn, since_i=since.get(turn.i), since_j=since.get(turn.j)))
+        since |= {turn.i: 4 * k, turn.j: 4 * k + 1}
+    return tuple(linked)
 
 
 def _encodes(angle: Angle) -> bool:
@@ -170,82 +189,104 @@ class _Inputs:
         self.like = x
         self.features = x.unbind(-1)
         # Entries that lie n apart in memory would slow down every pass over them by a factor of four.
-        columns = [slot.movedim(-1, 0).contiguous().unbind(0) for slot in slots]
-        self.slots = dict(zip(names, columns, strict=True))
+        self._families = {name: slot.movedim(-1, 0).contiguous() for name, slot in zip(names, slots, strict=True)}
+        self.slots = {name: family.unbind(0) for name, family in self._families.items()}
+        self._waves: dict[Any, Any] = {}
 
     def wave(self, angle: Angle) -> tuple[Tensor, Tensor]:
         """Cosine and sine of an angle; tensors even for a number, whose 0 by rounding is not one by structure."""
+        if isinstance(angle, Slot):
+            cos, sin = self._wave(angle.name, self._families[angle.name])  # of the whole family at once
+            return cos[angle.index], sin[angle.index]
+        offset, slopes, bent = parts(angle, self.slots)
+        if isinstance(offset, Tensor) and len(slopes) == 1 and not bent:
+            ((feature, slope),) = slopes.items()
+            x = self.features[feature]
+            if isinstance(slope, float) and 4 * (x.numel() + offset.numel()) < _entries(x.shape, offset.shape):
+                # By the addition theorem: four products cost less than a cosine and a sine of their own.
+                a, b = self._wave((feature, slope), x if slope == 1.0 else slope * x)
+                c, d = self._wave(angle, offset)
+                return _rotate(c, d, a, b)
         bound = value(angle, self.features, self.slots)
-        bound = torch.as_tensor(bound, dtype=self.like.dtype, device=self.like.device)
-        return torch.cos(bound), torch.sin(bound)
+        return self._wave(angle, torch.as_tensor(bound, dtype=self.like.dtype, device=self.like.device))
+
+    def _wave(self, key: Any, angle: Tensor) -> tuple[Any, Any]:
+        if key not in self._waves:
+            self._waves[key] = torch.cos(angle), torch.sin(angle)
+        return self._waves[key]
 
 
-@dataclass(frozen=True)
-class _Walk:
-    """A vector on its way: before each turn and after the last, and the cosine and sine of each angle."""
-
-    vectors: list[Vector]
-    waves: list[tuple[Tensor, Tensor]]
+def _entries(first: torch.Size, second: torch.Size) -> int:
+    return math.prod(broadcast(first, second))
 
 
-def _walk(turns: Sequence[Turn], start: Vector, waves: list[tuple[Tensor, Tensor]]) -> _Walk:
-    vectors = [start]
-    for turn, (cos, sin) in zip(turns, waves, strict=True):
-        vectors.append(_rotate(vectors[-1], turn.i, turn.j, cos, sin))
-    return _Walk(vectors, waves)
-
-
-def _walks(plan: Program, inputs: _Inputs) -> tuple[_Walk, list[_Walk]]:
-    """The state and the axis of each readout."""
-    state = _walk(plan.turns, plan.start, [inputs.wave(turn.angle) for turn in plan.turns])
-    waves = [inputs.wave(turn.angle) for turn in plan.backward]
-    return state, [_walk(plan.backward, axis, waves) for axis in plan.axes]
+def _walk(turns: Sequence[Turn], start: Sequence[float], inputs: _Inputs) -> tuple[list[Component], list[Component]]:
+    """Turn `start`: the vector after all turns, and for each of them the turned plane, the cosine and the sine."""
+    vector: list[Component] = [entry or None for entry in start]
+    kept: list[Component] = []
+    for turn in turns:
+        cos, sin = inputs.wave(turn.angle)
+        vector[turn.i], vector[turn.j] = p, q = _rotate(vector[turn.i], vector[turn.j], cos, sin)
+        kept += p, q, cos, sin
+    return vector, kept
 
 
 def _readouts(plan: Program, names: tuple[str, ...], x: Tensor, *slots: Tensor) -> Tensor:
     """The plain twin of `_Readouts`: every operation in the open, for torch to differentiate or to trace."""
-    state, axes = _walks(plan, _Inputs(names, x, slots))
-    return _stacked([_dot(axis.vectors[-1], state.vectors[-1]) for axis in axes], x)
+    return _walked(plan, _Inputs(names, x, slots))[0]
+
+
+def _walked(plan: Program, inputs: _Inputs) -> tuple[Tensor, list[Component]]:
+    """Values `(*grid, readouts)`; the last state and axes, and what was kept of each walk, for the way back."""
+    state, kept = _walk(plan.turns, plan.start, inputs)
+    ends, values = [*state], []
+    for start in plan.axes:
+        axis, more = _walk(plan.backward, start, inputs)
+        ends += axis
+        kept += more
+        terms = [_times(a, s) for a, s in zip(axis, state, strict=True) if a is not None and s is not None]
+        total = reduce(torch.add, terms) if terms else 0.0
+        values.append(torch.as_tensor(total, dtype=inputs.like.dtype, device=inputs.like.device))
+    stacked = values[0][..., None] if len(values) == 1 else torch.stack(torch.broadcast_tensors(*values), dim=-1)
+    return stacked, ends + kept
 
 
 class _Readouts(torch.autograd.Function):
     r"""Values `(*grid, readouts)`, differentiated by walking the gradient $\lambda$ of the state back.
 
-    With $r$ before a turn of the plane (i, j), $r'$ after it, and $\lambda$ the gradient of $r'$, the gradient of the
-    angle is $\lambda_j r'_i - \lambda_i r'_j$, and that of $r$ is $\lambda$ turned back.
+    With $r'$ the state after a turn of the plane (i, j), and $\lambda$ its gradient, the gradient of the angle is
+    $\lambda_j r'_i - \lambda_i r'_j$, and that of the state before is $\lambda$ turned back.
     """
 
     @staticmethod
     def forward(ctx: Any, plan: Program, names: tuple[str, ...], x: Tensor, *slots: Tensor) -> Tensor:
-        state, axes = _walks(plan, _Inputs(names, x, slots))
-        kept = _Kept([x, *slots])
-        ctx.state, ctx.axes = kept.walk(state), [kept.walk(axis) for axis in axes]
-        ctx.plan, ctx.names, ctx.inputs = plan, names, 1 + len(slots)
-        ctx.save_for_backward(*kept.tensors)
-        return _stacked([_dot(axis.vectors[-1], state.vectors[-1]) for axis in axes], x)
+        values, kept = _walked(plan, _Inputs(names, x, slots))
+        ctx.plan, ctx.names, ctx.count = plan, names, 1 + len(slots)
+        ctx.numbers = {k: entry for k, entry in enumerate(kept) if isinstance(entry, float)}
+        ctx.save_for_backward(x, *slots, *(None if isinstance(entry, float) else entry for entry in kept))
+        return values
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        (grad,), saved, wanted = grads, ctx.saved_tensors, ctx.needs_input_grad[2:]
-        x, *slots = saved[: ctx.inputs]
+        (grad,), saved, wanted, plan = grads, ctx.saved_tensors, ctx.needs_input_grad[2:], ctx.plan
+        (x, *slots), kept = saved[: ctx.count], list(saved[ctx.count :])
         if torch.is_grad_enabled():
-            return (
-                None,
-                None,
-                *differentiated(lambda *tensors: _readouts(ctx.plan, ctx.names, *tensors), [x, *slots], wanted, grad),
-            )
-        plan: Program = ctx.plan
+            twin = partial(_readouts, plan, ctx.names)
+            return None, None, *differentiated(twin, (x, *slots), wanted, grad)
+        for k, number in ctx.numbers.items():
+            kept[k] = number
         credits = _Credits(ctx.names, x, slots, wanted)
-        state = _restored(ctx.state, saved)
-        pull: Vector = (0.0, 0.0, 0.0)
-        for walk, share in zip(ctx.axes, grad.unbind(-1), strict=True):
-            axis = _restored(walk, saved)
-            last = axis.vectors[-1]
-            pull = tuple(_plus(p, _times(share, a)) for p, a in zip(pull, last, strict=True))
+        ends, kept = kept[: 3 + 3 * len(plan.axes)], kept[3 + 3 * len(plan.axes) :]
+        state, length = ends[:3], 4 * len(plan.turns)
+        pull: list[Component] = [None, None, None]
+        for k, share in enumerate(grad.unbind(-1)):
+            axis = ends[3 * k + 3 : 3 * k + 6]
+            pull = [_plus(p, _fitted(_times(share, a), s)) for p, a, s in zip(pull, axis, state, strict=True)]
             if plan.backward:
-                ends = tuple(_fitted(_times(share, s), a) for s, a in zip(state.vectors[-1], last, strict=True))
-                credits.walk(plan.backward, axis, ends)
-        credits.walk(plan.turns, state, pull)
+                later = [_fitted(_times(share, s), a) for s, a in zip(state, axis, strict=True)]
+                credits.walk(plan.backward, kept[length:], later)
+                length += 4 * len(plan.backward)
+        credits.walk(plan.turns, kept, pull)
         return None, None, *credits.gradients()
 
 
@@ -253,46 +294,57 @@ class _Credits:
     """Gradients of x and slots, collected from gradients of angles."""
 
     def __init__(self, names: Sequence[str], x: Tensor, slots: Sequence[Tensor], wanted: Sequence[bool]) -> None:
-        self._inputs = _Inputs(names, x, slots)
+        self._names, self._slots = names, slots
         self._tensors = dict(zip(("x", *names), (x, *slots), strict=True))  # no slot is called x
         self._wanted = dict(zip(self._tensors, wanted, strict=True))
+        self._grids = {name: tensor.shape[:-1] for name, tensor in self._tensors.items()}
         self._sums: dict[tuple[str, int], Tensor] = {}
 
-    def walk(self, turns: Sequence[Turn], walk: _Walk, pull: Vector) -> None:
+    @cached_property
+    def _inputs(self) -> _Inputs:
+        return _Inputs(self._names, self._tensors["x"], self._slots)
+
+    def walk(self, turns: Sequence[Turn], kept: Sequence[Any], pull: list[Component]) -> None:
         """Walk the gradient `pull` of the last vector back to the start."""
+        pull = list(pull)
         for k in reversed(range(len(turns))):
-            turn, (cos, sin), before, after = turns[k], walk.waves[k], walk.vectors[k], walk.vectors[k + 1]
-            slope = _join(pull[turn.j], after[turn.i], pull[turn.i], after[turn.j], -1)
-            if isinstance(slope, Tensor):
+            turn = turns[k]
+            (i, j), (p, q, cos, sin) = (turn.i, turn.j), kept[4 * k : 4 * k + 4]
+            a, b = pull[i], pull[j]
+            if (slope := _minus(_times(b, p), a, q)) is not None:
                 self._angle(turn.angle, slope)
             if k:
-                pull = tuple(map(_fitted, _rotate(pull, turn.j, turn.i, cos, sin), before))
+                b, a = _rotate(b, a, cos, sin)
+                pull[i], pull[j] = _fitted(a, _before(turn.since_i, kept)), _fitted(b, _before(turn.since_j, kept))
 
     def _angle(self, angle: Angle, gradient: Tensor) -> None:
         sums: dict[torch.Size, Tensor] = {}  # a slot and a shift of the same grid share their sum
         for term in terms(angle):
             if isinstance(term, Slot):
-                self._add(term, gradient, sums)
+                self._add(term.name, term.index, gradient, sums)
             elif isinstance(term, Encode):
                 self._encoding(term, gradient, sums)
 
     def _encoding(self, term: Encode, gradient: Tensor, sums: dict[torch.Size, Tensor]) -> None:
-        features, slots = self._inputs.features, self._inputs.slots
         if term.through == "arccos":
-            inner = value(Encode(term.scale, term.shift, term.feature), features, slots)
+            inner = value(Encode(term.scale, term.shift, term.feature), self._inputs.features, self._inputs.slots)
             gradient, sums = -gradient * torch.rsqrt(1 - inner.square()), {}
         if isinstance(term.shift, Slot):
-            self._add(term.shift, gradient, sums)
+            self._add(term.shift.name, term.shift.index, gradient, sums)
         if isinstance(term.scale, Slot) and self._wanted[term.scale.name]:
-            self._add(term.scale, gradient * features[term.feature], {})
+            x = self._tensors["x"][..., term.feature]
+            self._add(term.scale.name, term.scale.index, gradient * x, {})
         if self._wanted["x"]:
-            scale = slots[term.scale.name][term.scale.index] if isinstance(term.scale, Slot) else term.scale
-            self._add(term.feature, gradient * scale, {})
+            scale = term.scale
+            if isinstance(scale, Slot):
+                gradient = gradient * self._inputs.slots[scale.name][scale.index]
+            elif scale != 1.0:
+                gradient = gradient * scale
+            self._add("x", term.feature, gradient, {})
 
-    def _add(self, entry: Slot | int, gradient: Tensor, sums: dict[torch.Size, Tensor]) -> None:
-        name, index = (entry.name, entry.index) if isinstance(entry, Slot) else ("x", entry)
+    def _add(self, name: str, index: int, gradient: Tensor, sums: dict[torch.Size, Tensor]) -> None:
         if self._wanted[name]:
-            grid, place = self._tensors[name].shape[:-1], (name, index)
+            grid, place = self._grids[name], (name, index)
             if grid not in sums:
                 sums[grid] = onto(gradient, grid)
             self._sums[place] = self._sums[place] + sums[grid] if place in self._sums else sums[grid]
@@ -303,72 +355,51 @@ class _Credits:
             if not self._wanted[name]:
                 yield None
                 continue
-            zero = tensor.new_zeros(())
-            columns = [self._sums.get((name, k), zero).expand(tensor.shape[:-1]) for k in range(tensor.shape[-1])]
-            yield torch.stack(columns, dim=-1)
+            places = [(name, k) for k in range(tensor.shape[-1])]
+            if any(place not in self._sums for place in places):
+                zero = tensor.new_zeros(self._grids[name])
+                yield torch.stack([self._sums.get(place, zero) for place in places], dim=-1)
+            else:
+                yield torch.stack([self._sums[place] for place in places], dim=-1)
 
 
-class _Kept:
-    """Tensors in a list, and walks with numbers in their place: the form in which autograd keeps them."""
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self.tensors = tensors
-
-    def walk(self, walk: _Walk) -> tuple[list[Any], list[Any]]:
-        vectors = [tuple(map(self._number, vector)) for vector in walk.vectors]
-        return vectors, [tuple(map(self._number, wave)) for wave in walk.waves]
-
-    def _number(self, entry: Number) -> float | int:
-        if isinstance(entry, Tensor):
-            self.tensors.append(entry)
-            return len(self.tensors) - 1
-        return entry
+def _before(since: int | None, kept: Sequence[Component]) -> Component:
+    return None if since is None else kept[since]
 
 
-def _restored(walk: tuple[list[Any], list[Any]], tensors: Sequence[Tensor]) -> _Walk:
-    def entries(numbers: Sequence[float | int]) -> Any:
-        return tuple(number if isinstance(number, float) else tensors[number] for number in numbers)
-
-    vectors, waves = walk
-    return _Walk([entries(vector) for vector in vectors], [entries(wave) for wave in waves])
-
-
-def _stacked(values: Sequence[Number], like: Tensor) -> Tensor:
-    tensors = [torch.as_tensor(number, dtype=like.dtype, device=like.device) for number in values]
-    return tensors[0][..., None] if len(tensors) == 1 else torch.stack(torch.broadcast_tensors(*tensors), dim=-1)
-
-
-def _fitted(gradient: Number, entry: Number) -> Number:
+def _fitted(gradient: Component, entry: Component) -> Component:
     """The gradient of an entry, summed over what broadcasting had repeated of it; nothing for what is known."""
-    return onto(gradient, entry.shape) if isinstance(entry, Tensor) and isinstance(gradient, Tensor) else 0.0
+    return onto(gradient, entry.shape) if isinstance(entry, Tensor) and isinstance(gradient, Tensor) else None
 
 
-def _rotate(vector: Vector, i: int, j: int, cos: Tensor, sin: Tensor) -> Vector:
-    turned = list(vector)
-    turned[i] = _join(cos, vector[i], sin, vector[j], -1)
-    turned[j] = _join(sin, vector[i], cos, vector[j])
-    return tuple(turned)
+def _rotate(p: Component, q: Component, cos: Tensor, sin: Tensor) -> tuple[Any, Any]:
+    r"""$(\cos p - \sin q, \sin p + \cos q)$, in two passes over memory each."""
+    if isinstance(p, Tensor) and isinstance(q, Tensor):
+        return torch.addcmul(cos * p, sin, q, value=-1), torch.addcmul(sin * p, cos, q)
+    if q is None:
+        return _times(cos, p), _times(sin, p)
+    if p is None:
+        return _times(_times(sin, q), -1.0), _times(cos, q)
+    return cos * p - sin * q, sin * p + cos * q
 
 
-def _join(a: Number, p: Number, b: Number, q: Number, sign: int = 1) -> Number:
-    r"""$a p \pm b q$, in two passes over memory."""
-    if isinstance(b, Tensor) and isinstance(q, Tensor) and isinstance(first := _times(a, p), Tensor):
-        return torch.addcmul(first, b, q, value=sign)
-    return _plus(_times(a, p), _times(_times(b, q), float(sign)))
+def _minus(first: Component, a: Component, b: Component) -> Any:
+    """`first - a b`."""
+    if isinstance(first, Tensor) and isinstance(a, Tensor) and isinstance(b, Tensor):
+        return torch.addcmul(first, a, b, value=-1)
+    return _plus(first, _times(_times(a, b), -1.0))
 
 
-def _dot(a: Vector, b: Vector) -> Number:
-    return _plus(_join(a[0], b[0], a[1], b[1]), _times(a[2], b[2]))
-
-
-def _times(a: Number, b: Number) -> Number:
+def _times(a: Component, b: Component) -> Any:
     """The product, without touching a tensor for a factor that is known to be 0 or +-1."""
-    if isinstance(a, float) and isinstance(b, Tensor):
+    if a is None or b is None:
+        return None
+    if isinstance(a, float):
         a, b = b, a
-    if isinstance(b, float) and b in (0.0, 1.0, -1.0):
-        return 0.0 if b == 0.0 else a if b == 1.0 else -a
+    if isinstance(b, float) and b in (1.0, -1.0):
+        return a if b == 1.0 else -a
     return a * b
 
 
-def _plus(a: Number, b: Number) -> Number:
-    return a if isinstance(b, float) and b == 0.0 else b if isinstance(a, float) and a == 0.0 else a + b
+def _plus(a: Component, b: Component) -> Any:
+    return b if a is None else a if b is None else a + b

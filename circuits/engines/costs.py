@@ -2,9 +2,9 @@
 
 A direct engine makes some passes over memory a turn, for every sample of every edge; an expansion makes them at its
 nodes only, and then a few passes and multiplications a feature. The constants are nanoseconds, fitted to measurements
-of layers from (1000, 2, 5) to (4096, 256, 256), batch, in and out, by `python -m benchmarks speed`; benchmarks/README.md
-shows how far the choice is from the best. On GPUs nothing has been measured: constants there only say that calls are
-dear, products cheap, and passes in between.
+of layers from (1000, 2, 5) to (4096, 256, 256), batch, in and out. `python -m benchmarks speed` measures how far the
+choice is from the best. On GPUs nothing has been measured: constants there only say that calls are dear, products
+cheap, and passes in between.
 """
 
 import math

@@ -16,6 +16,7 @@ from circuits.errors import UnsupportedCircuit
 from circuits.gradient import evaluate_table
 from circuits.lower import simplify
 from circuits.precision import autocast_dtype, full_precision
+from circuits.shapes import broadcast
 
 
 class Engine(ABC):
@@ -149,7 +150,7 @@ def weighted_sum(values: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:
         if weight.ndim == 2:
             return torch.nn.functional.linear(values[..., 0, :], weight).expand(*shape[:-1], -1)
     y = torch.linalg.vecdot(values, weight)
-    return y.expand(torch.broadcast_shapes(y.shape, (*shape[:-1], weight.shape[-2])))
+    return y.expand(broadcast(y.shape, (*shape[:-1], weight.shape[-2])))
 
 
 def edges(params: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -29,6 +29,7 @@ from circuits.engines.engine import Engine, edges, per_sample
 from circuits.engines.statevector import Statevector
 from circuits.lower import facts, in_phase
 from circuits.precision import full_precision
+from circuits.shapes import broadcast
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 """How far an expansion may be from an activation, whose values are within [-1, 1], by default."""
@@ -76,7 +77,7 @@ class Spectral(Engine):
         domain: tuple[float, float] | None = None,
         degree: int | None = None,
         tolerance: float | None = None,
-        budget: float = 4.0,
+        budget: float = 16.0,
     ) -> None:
         self.domain, self.degree, self.tolerance = _interval(domain), degree, tolerance
         self.budget = check_budget(budget)
@@ -201,7 +202,7 @@ class Spectral(Engine):
 
     def __repr__(self) -> str:
         given = {"domain": (self.domain, None), "degree": (self.degree, None), "tolerance": (self.tolerance, None)}
-        given["budget"] = (self.budget, 4.0)
+        given["budget"] = (self.budget, 16.0)
         shown = ", ".join(f"{name}={value!r}" for name, (value, default) in given.items() if value != default)
         return f"Spectral({shown})"
 
@@ -313,7 +314,7 @@ def _engine(circuit: Circuit) -> Engine:
 
 def _at_least(values: Tensor, shape: tuple[int, ...]) -> Tensor:
     """`values` with its grid spelled out: that of a circuit without data has no nodes."""
-    return values.expand(torch.broadcast_shapes(values.shape, shape))
+    return values.expand(broadcast(values.shape, shape))
 
 
 def _interval(domain: object) -> tuple[float, float] | None:

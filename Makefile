@@ -3,14 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := .venv-peers
+PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: run functions install test test-slow lint format clean
+.PHONY: run functions speed peers install test test-slow lint format clean
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart
 
 functions: install  ## fit known functions by L-BFGS
 	$(BIN)/python -m benchmarks functions
+
+speed: install peers  ## time layers and state vectors beside their peers; hours
+	$(BIN)/python -m benchmarks speed --peers
+
+peers: $(PEERS_INSTALLED)  ## other people's packages, in an environment of their own
+
+$(PEERS_INSTALLED): benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
+	@touch $@
 
 install: $(INSTALLED)
 
@@ -36,4 +48,4 @@ format: install
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -36,6 +36,30 @@ def functions(
 
 
 @app.command()
+def speed(
+    out: Out = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Others take part, from .venv-peers; see `make peers`.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of hours: whether it works.")] = False,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Everybody is timed once in each; 5, or 2 if quick.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave cases as they are that the file has.")] = False,
+) -> None:
+    """Time layers and state vectors, ours and others', side by side."""
+    from benchmarks.speed.contestants import MissingPeers
+    from benchmarks.speed.run import run
+
+    rounds = rounds or (2 if quick else 5)
+    try:
+        run(out or Path("runs/speed"), peers=peers, small=quick, rounds=rounds, file=json, resume=resume)
+    except MissingPeers as error:
+        raise typer.BadParameter(str(error), param_hint="--peers") from None
+
+
+@app.command()
 def publish(runs: Annotated[Path, typer.Option(help="Where the runs are.")] = Path("runs")) -> None:
     """Put the last runs into benchmarks/results, and their tables into the READMEs."""
     from benchmarks.publish import run

@@ -7,12 +7,17 @@ from pathlib import Path
 
 from benchmarks import functions, quickstart
 from benchmarks.report import Results, Table, write
+from benchmarks.speed import report as speed
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "benchmarks" / "results"
 DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 
-TABLES: dict[str, Callable[[Results], list[Table]]] = {"quickstart": quickstart.tables, "functions": functions.tables}
+TABLES: dict[str, Callable[[Results], list[Table]]] = {
+    "quickstart": quickstart.tables,
+    "functions": functions.tables,
+    "speed": speed.tables,
+}
 
 
 def run(runs: Path) -> None:

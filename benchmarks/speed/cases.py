@@ -1,0 +1,177 @@
+"""What is timed: a case is a value, from which every process draws the same numbers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from circuits import Circuit, Encode, Gate, Slot, pz
+from circuits.engines import Engine
+
+
+@dataclass(frozen=True)
+class Case(ABC):
+    """Circuits, their inputs and their parameters; a subclass has at least a batch and a seed."""
+
+    kind: ClassVar[str]
+    judge: ClassVar[str]
+    """Name of the engine that judges the others, in float64."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """As tables show it."""
+
+    @cached_property
+    @abstractmethod
+    def circuit(self) -> Circuit:
+        """What every engine evaluates."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Numbers of a row that an engine keeps at a time, roughly: it bounds chunks of the batch."""
+
+    @abstractmethod
+    def draw(self) -> dict[str, np.ndarray]:
+        """Inputs and parameters, float32 so that all dtypes start from the same numbers."""
+
+    @abstractmethod
+    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+        """What contestants compute, written plainly, `(*rows)` first."""
+
+    def spec(self) -> dict[str, Any]:
+        """For other processes."""
+        return asdict(self) | {"kind": self.kind}
+
+
+@dataclass(frozen=True)
+class LayerCase(Case):
+    r"""A QKAN layer $y_o = \sum_i w_{oi} f_{oi}(x_i) + b_{oi} \mathrm{SiLU}(x_i)$ of pz circuits.
+
+    Args:
+        batch: rows of x.
+        in_features: inputs.
+        out_features: outputs.
+        reps: of the circuits.
+        trainable: whether scales and shifts of the data are trained too; otherwise they are 1 and 0.
+        inputs: uniform on [-1, 1], or standard normal.
+        seed: of everything drawn.
+    """
+
+    kind: ClassVar[str] = "layer"
+    judge: ClassVar[str] = "bloch"
+
+    batch: int
+    in_features: int
+    out_features: int
+    reps: int
+    trainable: bool = False
+    inputs: Literal["uniform", "normal"] = "uniform"
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.batch}, {self.in_features}→{self.out_features}, {self.reps}"
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        return pz(self.reps) if self.trainable else pz(self.reps, scale=1, shift=0)
+
+    @property
+    def size(self) -> int:
+        return self.in_features * self.out_features
+
+    @property
+    def circuits(self) -> int:
+        """Evaluations of the circuit in a forward pass, if each is evaluated."""
+        return self.batch * self.size
+
+    @property
+    def work(self) -> int:
+        """Blocks of circuits, the final one included: what time and memory of a plain engine grow with."""
+        return self.circuits * (self.reps + 1)
+
+    def draw(self) -> dict[str, np.ndarray]:
+        random = np.random.default_rng(self.seed)
+        grid = (self.out_features, self.in_features)
+        rows = (self.batch, self.in_features)
+        arrays = {
+            "x": random.uniform(-1, 1, rows) if self.inputs == "uniform" else random.standard_normal(rows),
+            "weight": random.standard_normal(grid) / self.in_features**0.5,
+            "base_weight": random.standard_normal(grid) / self.in_features**0.5,
+            "theta": random.uniform(-np.pi, np.pi, (*grid, 2 * (self.reps + 1))),
+        }
+        if self.trainable:
+            # Near 1, where training starts, but nowhere special.
+            arrays["scale"] = random.uniform(0.8, 1.2, (*grid, self.reps))
+            arrays["shift"] = random.uniform(-np.pi, np.pi, (*grid, self.reps))
+        return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+        x, slots = tensors["x"], {name: tensors[name] for name in self.circuit.slots}
+        values = engine(self.circuit, x[:, None, :, None], slots)
+        quantum = torch.einsum("boi,oi->bo", values, tensors["weight"])
+        return quantum + torch.nn.functional.silu(x) @ tensors["base_weight"].T
+
+
+@dataclass(frozen=True)
+class VectorCase(Case):
+    """A hardware-efficient circuit of many wires, one parameter set for all rows; <Z> of wire 0 is read out.
+
+    Each layer has RY of a feature on every wire, trainable RY and RZ on every wire, and a ring of CNOTs.
+
+    Args:
+        wires: and features.
+        depth: layers.
+        batch: rows of x.
+        seed: of everything drawn.
+    """
+
+    kind: ClassVar[str] = "vector"
+    judge: ClassVar[str] = "statevector"
+
+    wires: int
+    depth: int
+    batch: int
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.wires} wires, depth {self.depth}, batch {self.batch}"
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        wires, gates = range(self.wires), []
+        for layer in range(self.depth):
+            gates += [Gate("RY", wire, Encode(feature=wire)) for wire in wires]
+            for wire in wires:
+                angle = 2 * (layer * self.wires + wire)
+                gates += [Gate("RY", wire, Slot("theta", angle)), Gate("RZ", wire, Slot("theta", angle + 1))]
+            gates += [Gate("CNOT", (wire, (wire + 1) % self.wires)) for wire in wires]
+        return Circuit(tuple(gates), readout="Z" + "I" * (self.wires - 1))
+
+    @property
+    def size(self) -> int:
+        return 2**self.wires * self.depth
+
+    def draw(self) -> dict[str, np.ndarray]:
+        random = np.random.default_rng(self.seed)
+        x = random.uniform(-1, 1, (self.batch, self.wires))
+        theta = random.uniform(-np.pi, np.pi, 2 * self.wires * self.depth)
+        return {"x": x.astype(np.float32), "theta": theta.astype(np.float32)}
+
+    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+        return engine(self.circuit, tensors["x"], {"theta": tensors["theta"]})
+
+
+KINDS: Mapping[str, Callable[[Mapping[str, Any]], Case]] = {
+    cls.kind: lambda spec, cls=cls: cls(**{key: value for key, value in spec.items() if key != "kind"})
+    for cls in (LayerCase, VectorCase)
+}
+"""From `spec` back to the case, by its kind."""

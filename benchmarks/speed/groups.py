@@ -1,0 +1,97 @@
+"""What a run consists of: groups of cases, and who takes part in them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.speed import contestants
+from benchmarks.speed.cases import Case, LayerCase, VectorCase
+from benchmarks.speed.contestants import AUTO, CUTN, EXACT, LINEAR, PRODUCTS, PYKAN, SPLINE
+from benchmarks.speed.race import Contestant
+
+SHAPES = (
+    (1000, 2, 5, 3),
+    (256, 16, 16, 3),
+    (1024, 64, 64, 3),
+    (1000, 100, 100, 3),
+    (256, 128, 128, 3),
+    (8192, 64, 64, 3),
+    (1024, 64, 64, 6),
+    (4096, 256, 256, 3),
+)
+"""Batch, inputs, outputs, repetitions."""
+
+UNIT, TRAINABLE, NORMAL = "Unit scales", "Everything trainable", "Standard normal inputs"
+VECTORS, DEPTHS = "State vectors", "State vectors of growing depth"
+VARIANTS = {UNIT: False, TRAINABLE: True}
+
+AXES: dict[str, tuple[tuple[int, int, int, int], ...]] = {
+    "batch": tuple((batch, 64, 64, 3) for batch in (64, 256, 1024, 4096, 16384)),
+    "width": tuple((1024, width, width, 3) for width in (8, 16, 32, 64, 128, 256)),
+    "reps": tuple((1024, 64, 64, reps) for reps in range(1, 9)),
+}
+"""What is varied in a sweep, and where it goes."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cases that make one table, or one panel of the picture.
+
+    Args:
+        name: of the table.
+        cases: in order.
+        contestants: who takes part in each.
+        axis: of a sweep, whose contestants leave when they become too slow; empty for a table.
+        rounds: at most.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    contestants: tuple[Contestant, ...]
+    axis: str = ""
+    rounds: int = 1000
+
+
+def everything(peers: Path | None) -> list[Group]:
+    """The whole benchmark; `peers` is the interpreter of the peers that take part."""
+    all_layers = contestants.layers(peers)
+    groups = [
+        Group(name, tuple(LayerCase(*shape, trainable=trainable) for shape in SHAPES), all_layers)
+        for name, trainable in VARIANTS.items()
+    ]
+    normal = tuple(LayerCase(1000, 100, 100, 3, trainable, "normal") for trainable in VARIANTS.values())
+    vectors = tuple(VectorCase(n, depth, batch) for n in (4, 6, 8, 10) for depth in (2, 3, 4) for batch in (64, 256))
+    depths = tuple(VectorCase(10, depth, 256) for depth in (4, 16, 64))
+    return [
+        *groups,
+        Group(NORMAL, normal, all_layers),
+        Group(VECTORS, vectors, contestants.vectors()),
+        Group(DEPTHS, depths, (contestants.vector(),)),
+        *_sweeps(all_layers),
+    ]
+
+
+def quick(peers: Path | None) -> list[Group]:
+    """Seconds in all: whether the benchmark works."""
+    known = contestants.layers(peers)
+    one, other = contestants.picked(known, AUTO, SPLINE, PRODUCTS), contestants.picked(known, AUTO, LINEAR, EXACT)
+    return [
+        Group(UNIT, (LayerCase(64, 3, 4, 2),), one),
+        Group(TRAINABLE, (LayerCase(32, 2, 3, 2, trainable=True),), other),
+        Group(VECTORS, (VectorCase(3, 2, 16),), (contestants.vector(),)),
+    ]
+
+
+def _sweeps(all_layers: tuple[Contestant, ...]) -> list[Group]:
+    sizes = contestants.picked(all_layers, AUTO, SPLINE, LINEAR, EXACT, CUTN, PYKAN)
+    ours = contestants.picked(all_layers, AUTO)
+    return [
+        Group(
+            f"Sweep over {axis}, {name.lower()}",
+            tuple(LayerCase(*shape, trainable=trainable) for shape in shapes),
+            sizes if trainable else ours,
+            axis,
+            rounds=3,
+        )
+        for axis, shapes in AXES.items()
+        for name, trainable in VARIANTS.items()
+    ]

@@ -1,0 +1,99 @@
+"""Our own contestants, built in a worker process: `python -m benchmarks.speed.worker`."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import classical
+from benchmarks.peers.serve import Work, serve, training
+from benchmarks.speed.cases import KINDS, LayerCase, VectorCase
+from circuits import engines
+from circuits.engines import Engine
+from circuits.engines.spectral import Spectral
+from qkan import QKANLayer
+
+
+def build(case: dict[str, Any], options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """`options` has the name of the model, and what that takes."""
+    return MODELS[options["model"]](KINDS[case["kind"]](case), options, arrays)
+
+
+def qkan_layer(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """Our layer with a SiLU base and, like its peer, without a bias."""
+    engine, x = _engine(options), arrays["x"]
+    layer = QKANLayer(
+        case.in_features, case.out_features, case.circuit, base="silu", bias=False, engine=engine, dtype=x.dtype
+    )
+    leaves = {name.removeprefix("activation."): leaf for name, leaf in layer.named_parameters()}
+    with torch.no_grad():
+        for name, leaf in leaves.items():
+            leaf.copy_(arrays[name])
+    return training(layer, leaves | {"x": x}, partial(_ran, layer.activation.engine))
+
+
+def state_vector(case: VectorCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """The expectation of one circuit of many wires for every row."""
+    engine, circuit, slots = _engine(options), case.circuit, {"theta": arrays["theta"]}
+    return training(lambda x: engine(circuit, x, slots), arrays, partial(_ran, engine))
+
+
+def spline_layer(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """B-splines of degree 3 on 5 intervals of [-1, 1], freshly initialised."""
+    layer = classical.BSplineKANLayer(case.in_features, case.out_features, grid_size=5, degree=3)
+    return _module(layer, arrays["x"])
+
+
+def linear(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """The layer that everybody knows."""
+    return _module(nn.Linear(case.in_features, case.out_features), arrays["x"])
+
+
+def products(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """The matrix products of a spectral layer and nothing else: no layer of this kind can be faster."""
+    count = features(case, arrays)
+    width = case.in_features * count
+    feature, coefficient = torch.randn(case.batch, width), torch.randn(width, case.out_features)
+    pull = torch.randn(case.batch, case.out_features)
+
+    def step() -> Tensor:
+        output = feature @ coefficient
+        _ = pull @ coefficient.T, feature.T @ pull
+        return output
+
+    return Work(lambda: feature @ coefficient, step, {}, lambda: f"torch, {count} features an input")
+
+
+def features(case: LayerCase, arrays: Mapping[str, Tensor]) -> int:
+    """Features of an input in a spectral layer."""
+    slots = {name: arrays[name] for name in case.circuit.slots}
+    return Spectral().layer(case.circuit, arrays["x"], slots).basis.size
+
+
+MODELS: Mapping[str, Callable[[Any, dict[str, Any], dict[str, Tensor]], Work]] = {
+    "qkan": qkan_layer,
+    "vector": state_vector,
+    "spline": spline_layer,
+    "linear": linear,
+    "products": products,
+}
+"""What can be asked for; a new one is a function above and an entry here."""
+
+
+def _engine(options: Mapping[str, Any]) -> Engine:
+    return engines.get(options["engine"], **options.get("engine_options", {}))
+
+
+def _ran(engine: Engine) -> str:
+    """The engine, and for "auto" what that took and why."""
+    return f"{engine!r} -> {engine.last}" if isinstance(engine, engines.Auto) else repr(engine)
+
+
+def _module(module: nn.Module, x: Tensor) -> Work:
+    return training(module, dict(module.named_parameters()) | {"x": x}, f"torch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    serve(build)

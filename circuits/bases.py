@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,18 +29,21 @@ _SINGLE = 24
 
 @dataclass(frozen=True)
 class Basis(ABC):
-    """Features $r_0, ..., r_{size - 1}$ of one variable.
+    """The constant $r_0 = 1$ and features $r_1, ..., r_{size - 1}$ of one variable.
 
     Args:
         degree: the highest frequency, or degree of a polynomial.
     """
+
+    constant_slopes: ClassVar[bool]
+    """Whether the derivative of a feature can have a constant part."""
 
     degree: int
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """The number of features, and of nodes."""
+        """The number of coefficients, and of nodes: one more than there are features that are not constant."""
 
     @abstractmethod
     def nodes(self) -> Matrix:
@@ -54,15 +58,16 @@ class Basis(ABC):
         """From coefficients of a function to coefficients of its derivative, `(size, size)`."""
 
     @abstractmethod
-    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
         """The factor u of the recurrence at `v`, and the first two terms of every sequence that obeys it."""
 
     def features(self, v: Tensor) -> Tensor:
-        """The plain twin of `fill`: `v (*batch, n)` to `(*batch, size, n)`, for torch to differentiate."""
-        return torch.stack(list(_sequences(self, v.to(_dtype(self, v)))), dim=-2).to(v.dtype)
+        """The plain twin of `fill`: `v (*batch, n)` to `(*batch, size - 1, n)`, for torch to differentiate."""
+        columns = list(_sequences(self, v.to(_dtype(self, v))))
+        return torch.stack(columns, dim=-2).to(v.dtype) if columns else v.new_empty(*v.shape[:-1], 0, v.shape[-1])
 
     def fill(self, out: Tensor, v: Tensor) -> None:
-        """Write the features of `v (rows, n)` to `out (rows, size, n)`, without a graph."""
+        """Write the features of `v (rows, n)` to `out (rows, size - 1, n)`, without a graph."""
         if _dtype(self, v) == v.dtype:
             for _ in _sequences(self, v, iter(out.unbind(1))):
                 pass
@@ -77,16 +82,12 @@ def _dtype(basis: Basis, v: Tensor) -> torch.dtype:
 
 def _sequences(basis: Basis, v: Tensor, places: Iterator[Tensor] | None = None) -> Iterator[Tensor]:
     """One feature after the other, written to `places` if there are any."""
+    if not basis.degree:
+        return
     factor, starts = basis.waves(v)
-
-    def placed(tensor: Tensor) -> Tensor:
-        return tensor if places is None else next(places).copy_(tensor)
-
-    for position, (before, current) in enumerate(starts):
-        if position == 0:
-            yield (before := placed(before))
-        if basis.degree:
-            yield (current := placed(current))
+    for constant, current in starts:
+        before, current = v.new_full((), constant), current if places is None else next(places).copy_(current)
+        yield current
         for k in range(2, basis.degree + 1):
             sign = 1 if k % 2 else -1
             if places is None:
@@ -100,6 +101,8 @@ def _sequences(basis: Basis, v: Tensor, places: Iterator[Tensor] | None = None) 
 @dataclass(frozen=True)
 class Fourier(Basis):
     r"""$1, \cos v, ..., \cos Dv, \sin v, ..., \sin Dv$ (each with its sign), looked at in 2D + 1 equispaced nodes."""
+
+    constant_slopes: ClassVar[bool] = False
 
     @property
     def size(self) -> int:
@@ -122,15 +125,16 @@ class Fourier(Basis):
             matrix[sin, cos], matrix[cos, sin] = -k, k
         return matrix
 
-    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        cos, sin = torch.cos(v), torch.sin(v)
-        one = torch.ones_like(v) if self.degree else 1 + 0 * v  # connected to v, should there be nothing else
-        return 2 * cos, [(one, cos), (torch.zeros_like(v), sin)]
+    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
+        cos = torch.cos(v)
+        return 2 * cos, [(1.0, cos), (0.0, torch.sin(v))]
 
 
 @dataclass(frozen=True)
 class Chebyshev(Basis):
     """The Chebyshev polynomials $T_0, ..., T_D$ on [-1, 1] (each with its sign), looked at in the roots of the next."""
+
+    constant_slopes: ClassVar[bool] = True
 
     @property
     def size(self) -> int:
@@ -154,8 +158,8 @@ class Chebyshev(Basis):
         signs = _signs(self.degree)
         return signs[:, None] * matrix * signs[None, :]
 
-    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        return 2 * v, [(torch.ones_like(v), v)]
+    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
+        return 2 * v, [(1.0, v)]
 
 
 def _signs(degree: int) -> Matrix:

@@ -22,13 +22,15 @@ bases = pytest.mark.parametrize("basis", BASES, ids=str)
 
 
 def columns(basis, v):
-    """The features by their definition, without signs."""
+    """The features that are not constant, by their definition and with their signs."""
     if isinstance(basis, Fourier):
-        waves = [np.cos(k * v) for k in range(basis.degree + 1)] + [np.sin(k * v) for k in range(1, basis.degree + 1)]
-        signs = [(-1) ** (k // 2) for k in [*range(basis.degree + 1), *range(1, basis.degree + 1)]]
+        waves = [wave(k * v) for wave in (np.cos, np.sin) for k in range(1, basis.degree + 1)]
+        signs = [(-1) ** (k // 2) for k in [*range(1, basis.degree + 1)] * 2]
     else:
-        waves = [np.cos(k * np.arccos(v)) for k in range(basis.degree + 1)]
-        signs = [(-1) ** (k // 2) for k in range(basis.degree + 1)]
+        waves = [np.cos(k * np.arccos(v)) for k in range(1, basis.degree + 1)]
+        signs = [(-1) ** (k // 2) for k in range(1, basis.degree + 1)]
+    if not waves:
+        return np.empty((*v.shape[:-1], 0, v.shape[-1]))
     return np.stack([sign * wave for sign, wave in zip(signs, waves, strict=True)], axis=-2)
 
 
@@ -37,7 +39,7 @@ def columns(basis, v):
 def test_features_are_cosines_sines_and_chebyshev_polynomials(basis, dtype):
     v = torch.linspace(-1, 1, 60, dtype=F64).reshape(20, 3)
     expected = torch.as_tensor(columns(basis, v.numpy()))
-    written = torch.full((20, basis.size, 3), math.nan, dtype=dtype)
+    written = torch.full((20, basis.size - 1, 3), math.nan, dtype=dtype)
     basis.fill(written, v.to(dtype))
     tolerance = 1e-11 if dtype == F64 else 3e-5
     torch.testing.assert_close(written.double(), expected, rtol=0, atol=tolerance)
@@ -48,26 +50,36 @@ def test_features_are_cosines_sines_and_chebyshev_polynomials(basis, dtype):
 def test_coefficients_follow_from_values_at_the_nodes(basis):
     """Analysis is the inverse of the features at the nodes."""
     nodes, analysis, _ = constants(basis, F64, torch.device("cpu"))
-    at_nodes = basis.features(nodes[:, None])[..., 0]
+    at_nodes = whole(basis, nodes)
     torch.testing.assert_close(analysis @ at_nodes, torch.eye(basis.size, dtype=F64), rtol=0, atol=1e-11)
 
 
 @bases
 def test_the_derivative_of_features_is_a_sum_of_features(basis):
-    v = torch.linspace(-0.95, 0.95, 31, dtype=F64)[:, None].requires_grad_()
+    v = torch.linspace(-0.95, 0.95, 31, dtype=F64).requires_grad_()
     coefficients = torch.linspace(-1, 1, basis.size, dtype=F64)
-    (slope,) = torch.autograd.grad((basis.features(v)[..., 0] @ coefficients).sum(), v)
+    (slope,) = torch.autograd.grad((whole(basis, v) @ coefficients).sum() + 0 * v.sum(), v)
     *_, derivative = constants(basis, F64, torch.device("cpu"))
-    expected = basis.features(v.detach())[..., 0] @ (derivative @ coefficients)
-    torch.testing.assert_close(slope[:, 0], expected, rtol=1e-11, atol=1e-11)
+    expected = derivative @ coefficients
+    torch.testing.assert_close(slope, whole(basis, v.detach()) @ expected, rtol=1e-11, atol=1e-11)
+    assert basis.constant_slopes == bool(derivative[0].any())
 
 
 @bases
 def test_features_have_derivatives_to_any_order(basis):
     v = torch.linspace(-0.9, 0.9, 4, dtype=F64)[:, None].requires_grad_()
-    weight = torch.linspace(0.5, 1, basis.size, dtype=F64) / (1 + basis.degree) ** 2
-    assert torch.autograd.gradcheck(lambda v: basis.features(v)[..., 0] @ weight, v)
-    assert torch.autograd.gradgradcheck(lambda v: basis.features(v)[..., 0] @ weight, v, atol=1e-4, rtol=1e-4)
+    weight = torch.linspace(0.5, 1, basis.size - 1, dtype=F64) / (1 + basis.degree) ** 2
+
+    def series(v):
+        return basis.features(v)[..., 0] @ weight + 0 * v.sum()
+
+    assert torch.autograd.gradcheck(series, v)
+    assert torch.autograd.gradgradcheck(series, v, atol=1e-4, rtol=1e-4)
+
+
+def whole(basis, v):
+    """The constant and the features at `v (n,)`, `(n, size)`."""
+    return torch.cat([torch.ones_like(v)[:, None], basis.features(v[:, None])[..., 0]], dim=-1)
 
 
 # How fast a circuit varies.
@@ -107,7 +119,7 @@ def test_the_bound_is_close_to_what_a_wave_needs(width, tolerance):
     def error(degree):
         basis = Chebyshev(degree)
         nodes, analysis, _ = constants(basis, F64, torch.device("cpu"))
-        fit = basis.features(t[:, None])[..., 0] @ (analysis @ torch.cos(width * nodes + 0.3))
+        fit = whole(basis, t) @ (analysis @ torch.cos(width * nodes + 0.3))
         return (fit - torch.cos(width * t + 0.3)).abs().max()
 
     degree = chebyshev_degree(width, tolerance)
@@ -129,7 +141,7 @@ def test_the_bound_holds_for_random_circuits_scales_and_degrees(circuit, seed):
         nodes, analysis, _ = constants(basis, F64, torch.device("cpu"))
         at = (middle + half * nodes)[:, None].expand(-1, circuit.features)
         values = expectation(Circuit(circuit.gates, circuit.strings), at, params, "reference")
-        fit = basis.features((x - middle) / half)[..., 0] @ (analysis @ values)
+        fit = whole(basis, ((x - middle) / half)[:, 0]) @ (analysis @ values)
         assert (fit - expected).abs().max() <= chebyshev_error(width, degree) + 1e-12
 
 

@@ -98,9 +98,10 @@ class Spectral(Engine):
         _, analysis, _ = constants(expansion.basis, x.dtype, x.device)
         with full_precision(x.device):
             coefficients = torch.tensordot(analysis, values, 1)
-        features = expansion.basis.features(expansion.variable[..., None])
-        result = x.new_zeros(())
-        for feature, coefficient in zip(features.unbind(-2), coefficients.unbind(0), strict=True):
+        constant, *others = coefficients.unbind(0)
+        features = expansion.basis.features(expansion.variable[..., None]).unbind(-2)
+        result = constant if features else constant + 0 * expansion.variable[..., None]  # connected to x all the same
+        for feature, coefficient in zip(features, others, strict=True):
             result = torch.addcmul(result, feature, coefficient)
         return result
 
@@ -213,10 +214,10 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, basis: Basis, rows: int, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
         with full_precision(v.device):
-            coefficients = _coefficients(basis, values, weight)
+            constant, coefficients = _coefficients(basis, values, weight)
             y = v.new_empty(len(v), len(weight))
             for part, features in _parts(basis, rows, v):
-                torch.mm(features.flatten(1), coefficients.T, out=y[part])
+                torch.addmm(constant, features.flatten(1), coefficients.T, out=y[part])
         ctx.basis, ctx.rows = basis, rows
         ctx.save_for_backward(v, values, weight, coefficients)
         return y
@@ -245,18 +246,24 @@ def _backward(
 ) -> tuple[Tensor | None, ...]:
     (outs, ins), size = weight.shape, basis.size
     _, analysis, derivative = constants(basis, v.dtype, v.device)
+    by_v = slopes = None
+    if wanted[0]:
+        # The derivative of an expansion is one, too: sums of the same features with other coefficients.
+        constant, *others = torch.matmul(derivative[:, 1:], coefficients.view(outs, size - 1, ins)).unbind(1)
+        by_v = grad @ constant if basis.constant_slopes else torch.zeros_like(v)
+        slopes = torch.cat(others, 1) if others else None
     pull = torch.zeros_like(coefficients)
-    slopes = torch.matmul(derivative, coefficients.view(outs, size, ins)).flatten(1) if wanted[0] else None
-    by_v = torch.empty_like(v) if wanted[0] else None
     for part, features in _parts(basis, rows, v):
         if wanted[1] or wanted[2]:
             pull.addmm_(grad[part].T, features.flatten(1))
         if slopes is not None and by_v is not None:
-            # Sums of features with other coefficients: the derivative of the expansion is one again.
-            torch.sum(features.mul_((grad[part] @ slopes).view_as(features)), 1, out=by_v[part])
+            by_v[part] += features.mul_((grad[part] @ slopes).view_as(features)).sum(1)
     if not (wanted[1] or wanted[2]):
         return by_v, None, None
-    weighted = (analysis.T @ pull.view(outs, size, ins).transpose(0, 1).reshape(size, -1)).view(size, outs, ins)
+    by_coefficients = pull.new_empty(size, outs, ins)
+    by_coefficients[0] = grad.sum(0)[:, None]
+    by_coefficients[1:] = pull.view(outs, size - 1, ins).transpose(0, 1)
+    weighted = (analysis.T @ by_coefficients.flatten(1)).view(size, outs, ins)
     by_values = onto(weighted * weight, values.shape) if wanted[1] else None
     return by_v, by_values, (weighted * values).sum(0) if wanted[2] else None
 
@@ -270,19 +277,21 @@ def _product(basis: Basis, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
         values: at the nodes, `(size, out or 1, in or 1)`, from which the coefficients c follow.
         weight: `(out, in)`.
     """
-    return basis.features(v).flatten(1) @ _coefficients(basis, values, weight).T
+    constant, coefficients = _coefficients(basis, values, weight)
+    return constant + basis.features(v).flatten(1) @ coefficients.T
 
 
-def _coefficients(basis: Basis, values: Tensor, weight: Tensor) -> Tensor:
-    """What each feature of each input contributes to each output, `(out, size * in)`."""
+def _coefficients(basis: Basis, values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The constant of each output, `(out,)`, and the coefficients of features of inputs, `(out, (size - 1) * in)`."""
     _, analysis, _ = constants(basis, weight.dtype, weight.device)
     weighted = values * weight
-    return (analysis @ weighted.flatten(1)).view(weighted.shape).transpose(0, 1).flatten(1)
+    coefficients = (analysis @ weighted.flatten(1)).view(weighted.shape)
+    return coefficients[0].sum(-1), coefficients[1:].transpose(0, 1).flatten(1)
 
 
 def _parts(basis: Basis, rows: int, v: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """The features of `rows` samples at a time, in one and the same memory."""
-    memory = v.new_empty(min(rows, len(v)), basis.size, v.shape[1])
+    memory = v.new_empty(min(rows, len(v)), basis.size - 1, v.shape[1])
     for start in range(0, len(v), rows):
         part = v[start : start + rows]
         basis.fill(memory[: len(part)], part)

@@ -9,7 +9,7 @@ Reference: Trefethen, Approximation Theory and Approximation Practice, 2013, cha
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
@@ -58,37 +58,39 @@ class Basis(ABC):
         """From coefficients of a function to coefficients of its derivative, `(size, size)`."""
 
     @abstractmethod
-    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
-        """The factor u of the recurrence at `v`, and the first two terms of every sequence that obeys it."""
+    def waves(self, v: Tensor) -> tuple[Tensor, ...]:
+        """The first term of every sequence at `v`; twice the first of them is the factor u of the recurrence.
+
+        In float64 where the recurrence would lose too much in float32.
+        """
 
     def features(self, v: Tensor) -> Tensor:
         """The plain twin of `fill`: `v (*batch, n)` to `(*batch, size - 1, n)`, for torch to differentiate."""
-        columns = list(_sequences(self, v.to(_dtype(self, v))))
+        columns = list(_sequences(self.degree, self.waves(v)))
         return torch.stack(columns, dim=-2).to(v.dtype) if columns else v.new_empty(*v.shape[:-1], 0, v.shape[-1])
 
-    def fill(self, out: Tensor, v: Tensor) -> None:
-        """Write the features of `v (rows, n)` to `out (rows, size - 1, n)`, without a graph."""
-        if _dtype(self, v) == v.dtype:
-            for _ in _sequences(self, v, iter(out.unbind(1))):
+    def fill(self, out: Tensor, waves: Sequence[Tensor]) -> None:
+        """Write the features that follow from `waves`, each `(rows, n)`, to `out (rows, size - 1, n)`."""
+        if waves[0].dtype == out.dtype:
+            for _ in _sequences(self.degree, waves, iter(out.unbind(1))):
                 pass
         else:
-            for column, feature in zip(out.unbind(1), _sequences(self, v.to(_dtype(self, v))), strict=True):
+            for column, feature in zip(out.unbind(1), _sequences(self.degree, waves), strict=True):
                 column.copy_(feature)
 
+    def _exactly(self, v: Tensor) -> Tensor:
+        return v.double() if self.degree > _SINGLE else v
 
-def _dtype(basis: Basis, v: Tensor) -> torch.dtype:
-    return torch.float64 if basis.degree > _SINGLE else v.dtype
 
-
-def _sequences(basis: Basis, v: Tensor, places: Iterator[Tensor] | None = None) -> Iterator[Tensor]:
+def _sequences(degree: int, waves: Sequence[Tensor], places: Iterator[Tensor] | None = None) -> Iterator[Tensor]:
     """One feature after the other, written to `places` if there are any."""
-    if not basis.degree:
+    if not degree:
         return
-    factor, starts = basis.waves(v)
-    for constant, current in starts:
-        before, current = v.new_full((), constant), current if places is None else next(places).copy_(current)
+    factor = 2 * waves[0]
+    for constant, current in zip((1.0, 0.0), waves, strict=False):  # cosines and polynomials start from 1, sines from 0
+        before, current = current.new_full((), constant), current if places is None else next(places).copy_(current)
         yield current
-        for k in range(2, basis.degree + 1):
+        for k in range(2, degree + 1):
             sign = 1 if k % 2 else -1
             if places is None:
                 after = torch.addcmul(before, factor, current, value=sign)
@@ -125,9 +127,9 @@ class Fourier(Basis):
             matrix[sin, cos], matrix[cos, sin] = -k, k
         return matrix
 
-    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
-        cos = torch.cos(v)
-        return 2 * cos, [(1.0, cos), (0.0, torch.sin(v))]
+    def waves(self, v: Tensor) -> tuple[Tensor, ...]:
+        v = self._exactly(v)
+        return torch.cos(v), torch.sin(v)
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,8 @@ class Chebyshev(Basis):
         signs = _signs(self.degree)
         return signs[:, None] * matrix * signs[None, :]
 
-    def waves(self, v: Tensor) -> tuple[Tensor, list[tuple[float, Tensor]]]:
-        return 2 * v, [(1.0, v)]
+    def waves(self, v: Tensor) -> tuple[Tensor, ...]:
+        return (self._exactly(v),)
 
 
 def _signs(degree: int) -> Matrix:

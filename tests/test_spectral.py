@@ -1,6 +1,7 @@
 """Layers as matrix products: fast paths equal plain ones, domains and degrees, memory, precision, transformations."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from unittest.mock import patch
 
 import pytest
@@ -428,3 +429,38 @@ def test_a_choice_explains_itself():
     assert choice.expansion is not None
     assert str(choice).startswith(f"spectral: {choice.expansion.basis.size} features an input in about ")
     assert isinstance(choice.expansion.basis, Chebyshev)
+
+
+# Memory that is used again.
+
+
+def test_calls_do_not_share_what_they_return_or_keep():
+    """Two calls, and their backwards in the other order, are what they are alone."""
+    leaves = [layer_leaves(pz(2), seed=seed) for seed in (1, 2)]
+    function = contraction(get("spectral"), pz(2))
+    alone = [derivatives(function, each) for each in leaves]
+    given = [{name: leaf.clone().requires_grad_() for name, leaf in each.items()} for each in leaves]
+    outputs = [function(**each) for each in given]
+    for output, each, expected in reversed(list(zip(outputs, given, alone, strict=True))):
+        assert torch.equal(output, expected["value"])
+        weight = torch.linspace(0.5, 1.5, output.numel(), dtype=F64).reshape(output.shape)
+        gradients = torch.autograd.grad((weight * output).sum(), list(each.values()))
+        for name, gradient in zip(each, gradients, strict=True):
+            assert torch.equal(gradient, expected[f"d/d{name}"])
+
+
+def test_memory_met_in_inference_mode_serves_training():
+    layer, x = layer_of(500, 16, 16, pz(2))
+    layer.activation.engine = "spectral"
+    with torch.inference_mode():
+        layer(torch.rand(900, 16))
+    layer(x).square().sum().backward()
+
+
+def test_threads_have_memory_of_their_own():
+    leaves = layer_leaves(pz(2), (300,), (12, 12))
+    function = contraction(get("spectral"), pz(2))
+    expected = function(**leaves)
+    with ThreadPoolExecutor(4) as pool:
+        for value in pool.map(lambda _: function(**leaves), range(40)):
+            assert torch.equal(value, expected)

@@ -29,6 +29,7 @@ from circuits.engines.engine import Engine, edges, per_sample
 from circuits.engines.statevector import Statevector
 from circuits.lower import facts, in_phase
 from circuits.precision import full_precision
+from circuits.scratch import scratch
 from circuits.shapes import broadcast
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -215,57 +216,64 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, basis: Basis, rows: int, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
         with full_precision(v.device):
             constant, coefficients = _coefficients(basis, values, weight)
-            y = v.new_empty(len(v), len(weight))
-            for part, features in _parts(basis, rows, v):
+            waves, y = basis.waves(v), v.new_empty(len(v), len(weight))
+            for part, features in _parts(basis, rows, waves, v):
                 torch.addmm(constant, features.flatten(1), coefficients.T, out=y[part])
         ctx.basis, ctx.rows = basis, rows
-        ctx.save_for_backward(v, values, weight, coefficients)
+        ctx.save_for_backward(v, values, weight, coefficients, *waves)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         (grad,) = grads
-        v, values, weight, coefficients = ctx.saved_tensors
+        v, values, weight, coefficients, *waves = ctx.saved_tensors
         basis, wanted = ctx.basis, ctx.needs_input_grad[2:]
         if torch.is_grad_enabled():
             twin = partial(_product, basis)
             return None, None, *differentiated(twin, (v, values, weight), wanted, grad)
         with full_precision(v.device):
-            return None, None, *_backward(basis, ctx.rows, v, values, weight, coefficients, grad, wanted)
+            by_v, pull = _backward(basis, ctx.rows, v, waves, coefficients, grad, wanted)
+            if pull is None:
+                return None, None, by_v, None, None
+            _, analysis, _ = constants(basis, v.dtype, v.device)
+            weighted = (analysis.T @ pull.flatten(1)).view(pull.shape)
+        by_values = onto(weighted * weight, values.shape) if wanted[1] else None
+        return None, None, by_v, by_values, (weighted * values).sum(0) if wanted[2] else None
 
 
 def _backward(
     basis: Basis,
     rows: int,
     v: Tensor,
-    values: Tensor,
-    weight: Tensor,
+    waves: Sequence[Tensor],
     coefficients: Tensor,
     grad: Tensor,
     wanted: tuple[bool, ...],
-) -> tuple[Tensor | None, ...]:
-    (outs, ins), size = weight.shape, basis.size
-    _, analysis, derivative = constants(basis, v.dtype, v.device)
-    by_v = slopes = None
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of v, and of all coefficients `(size, out, in)`."""
+    outs, ins, size = grad.shape[1], v.shape[1], basis.size
+    *_, derivative = constants(basis, v.dtype, v.device)
+    by_v = slopes = room = pull = None
     if wanted[0]:
         # The derivative of an expansion is one, too: sums of the same features with other coefficients.
         constant, *others = torch.matmul(derivative[:, 1:], coefficients.view(outs, size - 1, ins)).unbind(1)
         by_v = grad @ constant if basis.constant_slopes else torch.zeros_like(v)
-        slopes = torch.cat(others, 1) if others else None
-    pull = torch.zeros_like(coefficients)
-    for part, features in _parts(basis, rows, v):
-        if wanted[1] or wanted[2]:
+        slopes = torch.cat([constant[:, :0], *others], 1)
+        room = scratch(v, (min(rows, len(v)), (size - 1) * ins), "slopes")
+    if wanted[1] or wanted[2]:
+        pull = torch.zeros_like(coefficients)
+    for part, features in _parts(basis, rows, waves, v):
+        if pull is not None:
             pull.addmm_(grad[part].T, features.flatten(1))
-        if slopes is not None and by_v is not None:
-            by_v[part] += features.mul_((grad[part] @ slopes).view_as(features)).sum(1)
-    if not (wanted[1] or wanted[2]):
-        return by_v, None, None
-    by_coefficients = pull.new_empty(size, outs, ins)
-    by_coefficients[0] = grad.sum(0)[:, None]
-    by_coefficients[1:] = pull.view(outs, size - 1, ins).transpose(0, 1)
-    weighted = (analysis.T @ by_coefficients.flatten(1)).view(size, outs, ins)
-    by_values = onto(weighted * weight, values.shape) if wanted[1] else None
-    return by_v, by_values, (weighted * values).sum(0) if wanted[2] else None
+        if slopes is not None and by_v is not None and room is not None:
+            sloped = torch.mm(grad[part], slopes, out=room[: len(features)])
+            by_v[part] += features.mul_(sloped.view_as(features)).sum(1)
+    if pull is None:
+        return by_v, None
+    everything = pull.new_empty(size, outs, ins)
+    everything[0] = grad.sum(0)[:, None]
+    everything[1:] = pull.view(outs, size - 1, ins).transpose(0, 1)
+    return by_v, everything
 
 
 def _product(basis: Basis, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
@@ -289,13 +297,14 @@ def _coefficients(basis: Basis, values: Tensor, weight: Tensor) -> tuple[Tensor,
     return coefficients[0].sum(-1), coefficients[1:].transpose(0, 1).flatten(1)
 
 
-def _parts(basis: Basis, rows: int, v: Tensor) -> Iterator[tuple[slice, Tensor]]:
+def _parts(basis: Basis, rows: int, waves: Sequence[Tensor], like: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """The features of `rows` samples at a time, in one and the same memory."""
-    memory = v.new_empty(min(rows, len(v)), basis.size - 1, v.shape[1])
-    for start in range(0, len(v), rows):
-        part = v[start : start + rows]
-        basis.fill(memory[: len(part)], part)
-        yield slice(start, start + rows), memory[: len(part)]
+    memory = scratch(like, (min(rows, len(like)), basis.size - 1, like.shape[1]), "features")
+    for start in range(0, len(like), rows):
+        part = slice(start, start + rows)
+        features = memory[: len(like[part])]
+        basis.fill(features, [wave[part] for wave in waves])
+        yield part, features
 
 
 @derived

@@ -19,7 +19,7 @@ def scratch(like: Tensor, shape: Sequence[int], purpose: str) -> Tensor:
     """
     if like.device.type != "cpu":
         return like.new_empty(shape)
-    pieces: dict[object, Tensor] = _KEPT.__dict__
+    pieces: dict[str, Tensor] = _KEPT.__dict__
     key, entries = f"{purpose} {like.dtype}", math.prod(shape)
     if key not in pieces or pieces[key].numel() < entries:
         with torch.inference_mode(False):  # may be met outside of it next time

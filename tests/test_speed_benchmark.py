@@ -572,7 +572,7 @@ def test_what_would_need_absurdly_much_is_refused():
     reasons = {
         field.name: field.refuse(LayerCase(4096, 256, 256, 3, True)) for field in contestants.layers(Path("python"))
     }
-    assert reasons[EXACT] == "it would need about 90 GiB"
+    assert "circuits are more than" in (reasons[EXACT] or "")
     assert "circuits are more than" in (reasons[STATEVECTOR] or "")
     assert reasons[AUTO] is reasons[SPLINE] is None
     assert all(field.refuse(LayerCase(1000, 2, 5, 3)) is None for field in contestants.layers(Path("python")))

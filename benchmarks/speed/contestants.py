@@ -30,6 +30,10 @@ IN_DOUBLE = (AUTO, SPECTRAL, BLOCH)
 """These are timed in float64, too."""
 
 
+MOST = {STATEVECTOR: 10**5, f"{BLOCH}, compiled": 10**5, BLOCH: 5 * 10**7}
+"""Circuits of a case above which we do not take part: a step, or compiling one, would take a minute."""
+
+
 class MissingPeers(Exception):
     """There is no environment of the peers."""
 
@@ -62,8 +66,8 @@ def layers(peers: Path | None = None) -> tuple[Contestant, ...]:
     ]
     if peers is not None:
         rows += [
-            _peer(peers, EXACT, "qkan_layer.py", _fits_in(unit=60, trainable=90), solver="exact"),
-            _peer(peers, CUTN, "qkan_layer.py", _fits_in(unit=45, trainable=75), solver="cutn"),
+            _peer(peers, EXACT, "qkan_layer.py", _at_most(12 * 10**6), solver="exact"),
+            _peer(peers, CUTN, "qkan_layer.py", _at_most(5 * 10**6), solver="cutn"),
             _peer(peers, PYKAN, "pykan_layer.py", judged=False),
             _peer(peers, DEFAULT_QUBIT, "pennylane_circuit.py", _at_most(10**5), device="default.qubit"),
             _peer(peers, LIGHTNING, "pennylane_circuit.py", _at_most(10**4), device="lightning.qubit"),
@@ -98,7 +102,7 @@ def _ours(label: str, dtype: str = "float32", judged: bool = True, **options: An
         options,
         dtype,
         judged,
-        _at_most(10**5) if label == STATEVECTOR and options["model"] == "qkan" else _always,
+        _at_most(MOST.get(label, 10**9)) if options["model"] == "qkan" else _always,
     )
 
 
@@ -119,24 +123,12 @@ def _always(case: Case) -> str | None:
 
 
 def _at_most(circuits: int) -> Callable[[Case], str | None]:
-    """Refuses what would take minutes a step, and tell nobody anything."""
+    """Refuses what would take a minute a step, or more."""
 
     def refuse(case: Case) -> str | None:
         if isinstance(case, LayerCase) and case.circuits > circuits:
             return f"{case.circuits:,} circuits are more than {circuits:,}"
         return None
-
-    return refuse
-
-
-def _fits_in(unit: int, trainable: int, gib: float = 16.0) -> Callable[[Case], str | None]:
-    """Refuses what needs absurdly much memory, by measured bytes a block of a circuit in each variant."""
-
-    def refuse(case: Case) -> str | None:
-        if not isinstance(case, LayerCase):
-            return None
-        need = case.work * (trainable if case.trainable else unit) / 2**30
-        return f"it would need about {need:.0f} GiB" if need > gib else None
 
     return refuse
 

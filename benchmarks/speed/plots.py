@@ -7,16 +7,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.report import Results
-from benchmarks.speed.contestants import AUTO, CUTN, EXACT, LINEAR, PYKAN, SPLINE
-from benchmarks.speed.groups import AXES, TRAINABLE, UNIT
+from benchmarks.speed.contestants import AUTO, BLOCH, CUTN, EXACT, LINEAR, PYKAN, SPLINE
+from benchmarks.speed.groups import AXES, TRAINABLE
 
 LINES: tuple[tuple[str, str, str, str, str], ...] = (
-    (AUTO, UNIT, "ours, unit scales", "#0072B2", "o"),
-    (AUTO, TRAINABLE, "ours, everything trainable", "#56B4E9", "s"),
+    (AUTO, TRAINABLE, "ours, auto", "#0072B2", "o"),
+    (BLOCH, TRAINABLE, "ours, bloch", "#56B4E9", "s"),
     (SPLINE, TRAINABLE, "B-splines, ours", "#009E73", "^"),
     (LINEAR, TRAINABLE, "nn.Linear", "black", "v"),
-    (EXACT, TRAINABLE, "qkan 0.2.3 exact, everything trainable", "#D55E00", "D"),
-    (CUTN, TRAINABLE, "qkan 0.2.3 cutn, everything trainable", "#E69F00", "P"),
+    (EXACT, TRAINABLE, "qkan 0.2.3, exact", "#D55E00", "D"),
+    (CUTN, TRAINABLE, "qkan 0.2.3, cutn", "#E69F00", "P"),
     (PYKAN, TRAINABLE, "pykan 0.2.8", "#CC79A7", "X"),
 )
 """Contestant, variant, name in the legend, and Okabe and Ito's colour and a marker for those who see none."""
@@ -30,7 +30,7 @@ FIELDS = {"batch": "batch", "width": "in_features", "reps": "reps"}
 
 
 def plot_sweeps(path: Path, results: Results) -> None:
-    """A panel an axis, all with logarithmic scales; a line stops where its contestant became too slow or too large."""
+    """A panel an axis, everything trainable, logarithmic scales; a line stops where its contestant became too slow."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     axes = figure.subplots(1, len(AXES), sharey=True)
     for axis, name in zip(axes, AXES, strict=True):

@@ -13,7 +13,7 @@ from benchmarks.speed.judge import Answers, WrongJudge, compare, truth
 from benchmarks.speed.process import Limits, Worker, WorkerFailed
 
 SLOW, FEW = 5.0, 2
-"""Who needs more seconds for a step takes part in so many rounds only."""
+"""Who needs more seconds for a step takes part in so many rounds only; who needs thrice that, in one."""
 
 NOT_RUN = "not run: "
 """What the reason of a row begins with if nothing was tried."""
@@ -137,5 +137,5 @@ def _time(racer: _Racer, seconds: float) -> None:
     racer.row["step_ms"].append(1e3 * times["step"])
     racer.row["others_busy"].append(busy)
     if times["step"] > SLOW:
-        racer.most = min(racer.most, FEW)
+        racer.most = min(racer.most, FEW if times["step"] < 3 * SLOW else 1)
     return None

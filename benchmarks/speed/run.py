@@ -18,7 +18,7 @@ from benchmarks.speed.process import Limits
 from benchmarks.speed.race import NOT_RUN, Contestant, race
 from benchmarks.speed.report import report, tables
 
-MOST_SECONDS, MOST_GIB = 20.0, 8.0
+MOST_SECONDS, MOST_GIB = 6.0, 8.0
 """Where a contestant leaves a sweep."""
 
 

@@ -14,7 +14,7 @@ import torch
 
 from circuits.circuit import Circuit
 from circuits.derived import derived
-from circuits.lower import simplify
+from circuits.lower import facts, simplify
 
 
 @dataclass(frozen=True)
@@ -24,21 +24,25 @@ class Costs:
     Args:
         direct: a direct evaluation at all.
         expanded: an expansion at all.
-        turn: one gate between the first and the last that encode data, for one sample of one edge.
+        range: finding the range of the data and the degree it takes, for scales that are not fixed integers.
+        gate: the calls that one gate between the first and the last that encode data takes.
+        turn: such a gate, for one sample of one edge.
         feature: one feature of one sample of one input.
         product: one multiplication and addition.
     """
 
     direct: tuple[float, float]
     expanded: tuple[float, float]
+    range: tuple[float, float]
+    gate: tuple[float, float]
     turn: tuple[float, float]
     feature: tuple[float, float]
     product: tuple[float, float]
 
 
 COSTS = {
-    "cpu": Costs((5e5, 1.4e6), (7e5, 1.7e6), (1.8, 5.0), (0.25, 1.0), (0.012, 0.036)),
-    "cuda": Costs((5e5, 1.4e6), (7e5, 1.7e6), (0.01, 0.03), (0.003, 0.012), (2e-5, 6e-5)),
+    "cpu": Costs((12e4, 35e4), (26e4, 6e5), (12e4, 25e4), (3e4, 9e4), (2.2, 6.0), (0.25, 1.0), (0.012, 0.036)),
+    "cuda": Costs((12e4, 35e4), (26e4, 6e5), (2e5, 3e5), (3e4, 9e4), (0.01, 0.03), (3e-3, 12e-3), (2e-5, 6e-5)),
 }
 """By device type; others are taken to be like "cuda"."""
 
@@ -58,17 +62,20 @@ class Layer:
     def direct(self, circuit: Circuit) -> float:
         """Nanoseconds of a direct evaluation."""
         costs = self._costs()
-        return costs.direct[self.gradient] + self._passes(circuit, self.batch * self.inputs * self.circuits[0])
+        return costs.direct[self.gradient] + self._walk(circuit, self.batch * self.inputs * self.circuits[0])
 
     def expanded(self, circuit: Circuit, size: int) -> float:
         """Nanoseconds of an expansion in `size` features."""
         costs, features = self._costs(), self.batch * self.inputs * size
+        calls = costs.expanded[self.gradient]
+        if facts(circuit).degree is None:
+            calls += costs.range[self.gradient]
         each = costs.feature[self.gradient] + self.outputs * costs.product[self.gradient]
-        nodes = self._passes(circuit, size * math.prod(self.circuits))
-        return costs.expanded[self.gradient] + nodes + self._width() * features * each
+        return calls + self._walk(circuit, size * math.prod(self.circuits)) + self._width() * features * each
 
-    def _passes(self, circuit: Circuit, evaluations: int) -> float:
-        return self._width() * evaluations * _turns(circuit) * self._costs().turn[self.gradient]
+    def _walk(self, circuit: Circuit, evaluations: int) -> float:
+        costs, (gates, size) = self._costs(), _gates(circuit)
+        return gates * (costs.gate[self.gradient] + self._width() * evaluations * size * costs.turn[self.gradient])
 
     def _width(self) -> int:
         return 2 if self.dtype == torch.float64 else 1
@@ -78,11 +85,10 @@ class Layer:
 
 
 @derived
-def _turns(circuit: Circuit) -> int:
-    """Gates from the first data gate to the last, each as dear as the state has entries."""
+def _gates(circuit: Circuit) -> tuple[int, int]:
+    """Gates from the first data gate to the last, and how much larger the state is than that of one wire."""
     data = [k for k, gate in enumerate(simplify(circuit).gates) if gate.encodes]
-    turns = 1 + data[-1] - data[0] if data else 1
-    return turns * (1 if circuit.wires == 1 else 2 ** (circuit.wires + 1))
+    return 1 + data[-1] - data[0] if data else 1, 1 if circuit.wires == 1 else 2**circuit.wires
 
 
 def milliseconds(nanoseconds: float) -> str:

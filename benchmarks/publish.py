@@ -17,13 +17,15 @@ TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "quickstart": quickstart.tables,
     "functions": functions.tables,
     "speed": speed.tables,
+    "speed_goals": lambda results: [speed.figures(results)],
 }
+"""What a block of a document shows, by its name, which begins with that of the benchmark."""
 
 
 def run(runs: Path) -> None:
     """Copy what is in `runs` to `benchmarks/results` and renew the tables of the documents."""
     KEPT.mkdir(exist_ok=True)
-    for name in TABLES:
+    for name in {name.partition("_")[0] for name in TABLES}:
         if (runs / name / "results.json").exists():
             shutil.copy(runs / name / "results.json", KEPT / f"{name}.json")
             for picture in (runs / name).glob("*.png"):
@@ -37,7 +39,7 @@ def renewed(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match["name"]
-        results = Results.load(KEPT / f"{name}.json")
+        results = Results.load(KEPT / f"{name.partition('_')[0]}.json")
         row = results.rows[-1]
         parts = [table.markdown() for table in TABLES[name](results)]
         parts.append(f"Commit {row['commit']}; {row['machine']}.")

@@ -1,4 +1,4 @@
-"""From a circuit to sweeps over its state vector, with everything that no input changes worked out."""
+"""From the layers of a circuit to sweeps over its state vector, with all that no input changes worked out."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 from circuits.circuit import Circuit, Encode, Slot, terms
 from circuits.derived import derived
 from circuits.engines.atoms import Atom, Layer, exponents, kron, layered
-from circuits.engines.columns import Angles, Requests
+from circuits.engines.blocks import Angles, Requests
 from circuits.engines.readout import Readout, readouts
 from circuits.engines.sweeps import Block, Factor, Hadamards, Permutation, Phases, Register, Sweep
 from circuits.gates import GATES, PAULI
@@ -84,6 +84,7 @@ class _Builder:
         self.requests = Requests()
 
     def layer(self, layer: Layer) -> list[Sweep]:
+        # Atoms of one sweep each, and for phases those that are joined to them from further on.
         runs: list[tuple[list[Atom], list[Atom]]] = []
         for diagonal, atoms in groupby(layer.atoms, lambda atom: atom.diagonal):
             shared: list[Atom] = []
@@ -98,7 +99,12 @@ class _Builder:
                     late += [*moved, *shared]
                     shared = []
             runs += [(group, []) for group in (shared, data) if group]
-        sweeps = [self._phases(*run) if run[0][0].diagonal else self._permutation(run[0]) for run in runs]
+        sweeps = [
+            self._phases(atoms, late)
+            if atoms[0].diagonal
+            else Permutation(*_permutation(tuple(atoms), self.wires, self.device))
+            for atoms, late in runs
+        ]
         turned = [self._hadamards(layer.turned)] if layer.turned else []
         return [*turned, *(sweep for sweep in sweeps if not isinstance(sweep, Phases) or not sweep.trivial)]
 
@@ -111,10 +117,8 @@ class _Builder:
                 windows.append([wire])
         return Hadamards(tuple(_hadamard(tuple(window), self.dtype.to_real(), self.device) for window in windows))
 
-    def _permutation(self, atoms: Sequence[Atom]) -> Permutation:
-        return Permutation(*_permutation(tuple(atoms), self.wires, self.device))
-
     def _phases(self, atoms: Sequence[Atom], late: Sequence[Atom]) -> Phases:
+        """Phases in groups of neighbouring wires: sines and cosines are taken of these only, not of whole states."""
         groups: list[tuple[set[int], list[Atom]]] = []
         for atom in sorted(atoms, key=lambda atom: min(atom.wires)):
             if atom.known:

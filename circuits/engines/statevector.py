@@ -1,7 +1,9 @@
 r"""State vectors of n wires, batched, on CPU or GPU, differentiated by undoing the circuit.
 
-The state is `(2**n, *grid)`, and its grid grows only when phases bring a larger one: what comes before the first data
-gate costs one circuit per parameter set, not per sample.
+A circuit becomes a few sweeps over all of the state (`circuits.engines.program`): Hadamards as products with small real
+matrices, permutations as index maps, and all commuting rotations of a layer as one multiplication by phases. The state
+is `(2**n, 1, *grid)`, and its grid grows only when phases bring a larger one: what does not come after data costs one
+circuit per parameter set, not per sample.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from circuits.circuit import Circuit
 from circuits.derivatives import by_hand, differentiated, transformed
-from circuits.engines.columns import gathered, in_blocks
+from circuits.engines.blocks import gathered, in_blocks
 from circuits.engines.engine import Engine
 from circuits.engines.program import Program, program
 from circuits.engines.readout import pulled, read
@@ -82,12 +84,12 @@ class _Evolution(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         compiled, (state, *angles) = ctx.compiled, ctx.saved_tensors
         wanted = ctx.needs_input_grad[1:]
-        if torch.is_grad_enabled():
-            return None, *differentiated(lambda *inputs: _values(compiled, inputs), angles, wanted, grads[0])
-        if not state.numel():
+        if not state.numel() and not torch.is_grad_enabled():
             return None, *map(torch.zeros_like, angles)
-        missing = {k for found, flag in zip(compiled.angles, wanted, strict=True) if flag for k in found.blocks}
         with full_precision(state.device):
+            if torch.is_grad_enabled():
+                return None, *differentiated(lambda *inputs: _values(compiled, inputs), angles, wanted, grads[0])
+            missing = {k for found, flag in zip(compiled.angles, wanted, strict=True) if flag for k in found.blocks}
             register = pulled(compiled.readouts, state, grads[0])
             slopes = _walk_back(compiled, register, in_blocks(compiled.angles, angles), missing)
         return None, *(

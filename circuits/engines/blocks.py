@@ -1,4 +1,8 @@
-"""Angles in blocks: all that are the same sum, but for indices, are taken out of x and the slots at once."""
+"""Angles in blocks, one for each place where they are used.
+
+All angles of a circuit that are the same sum but for indices, such as x[0]+theta[0] and x[1]+theta[2], are taken out of
+x and the slots at once: one by one, taking them out would take longer than what is done with them.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -67,7 +67,9 @@ def chebyshev_error(width: float, degree: int) -> float:
     Reference: Trefethen, Approximation Theory and Approximation Practice, 2013, theorems 8.1 and 8.2.
     """
     log_rho, log_scale = _ellipses(width)
-    return min(2.0, math.exp(min(1.0, (log_scale - degree * log_rho).min().item())))
+    # An interpolant of values within [-1, 1] stays within the Lebesgue constant.
+    most = 2 + 2 / math.pi * math.log(degree + 1)
+    return min(most, math.exp(min(2.0 + math.log(most), (log_scale - degree * log_rho).min().item())))
 
 
 @lru_cache(maxsize=4096)
@@ -80,6 +82,6 @@ def chebyshev_degree(width: float, tolerance: float) -> int:
 @lru_cache(maxsize=4096)
 def _ellipses(width: float) -> tuple[Tensor, Tensor]:
     r"""$\ln \rho$ of many ellipses, and $\ln (8 I_0(z) / (\rho - 1))$."""
-    log_rho = torch.logspace(-4, 1.5, 400, dtype=torch.float64)
+    log_rho = torch.logspace(-4, 1.5, 400, dtype=torch.float64, device="cpu")
     z = width * torch.sinh(log_rho)
     return log_rho, math.log(8) + torch.special.i0e(z).log() + z - torch.expm1(log_rho).log()

@@ -175,20 +175,20 @@ Constants = tuple[Tensor, Tensor, Tensor]
 def constants(basis: Basis, dtype: torch.dtype, device: torch.device) -> Constants:
     """Nodes, analysis and derivative as tensors."""
     if torch.compiler.is_compiling():  # which wants to make its own
-        return _made(basis, dtype, device)
+        nodes, analysis, derivative = _lists(type(basis), basis.degree)
+        options = {"dtype": dtype, "device": device}
+        return torch.tensor(nodes, **options), torch.tensor(analysis, **options), torch.tensor(derivative, **options)
     return _remembered(basis, dtype, device)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=32)
 def _remembered(basis: Basis, dtype: torch.dtype, device: torch.device) -> Constants:
     with torch.inference_mode(False):  # autograd meets them later
-        return _made(basis, dtype, device)
-
-
-def _made(basis: Basis, dtype: torch.dtype, device: torch.device) -> Constants:
-    nodes, analysis, derivative = _lists(type(basis), basis.degree)
-    options = {"dtype": dtype, "device": device}
-    return torch.tensor(nodes, **options), torch.tensor(analysis, **options), torch.tensor(derivative, **options)
+        nodes, analysis, derivative = (
+            torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
+            for array in (basis.nodes(), basis.analysis(), basis.derivative())
+        )
+    return nodes, analysis, derivative
 
 
 @derived

@@ -25,7 +25,8 @@ _check_values: ContextVar[bool] = ContextVar("circuits_check_values", default=Tr
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Within this context values are not looked at: no pass over the data, no wait for a GPU.
+    """Within this context values are not checked: no pass over the data, no wait for a GPU (but for the range that the
+    spectral engine expands on, unless its `domain` and `degree` are fixed).
 
     Shapes, dtypes and devices are still checked, which costs nothing. NaN and infinity then travel through to the
     result, and data outside the domain of an arccos encoding become NaN. Code under `torch.compile` and `torch.vmap`
@@ -217,7 +218,7 @@ def values_visible(*tensors: Tensor) -> bool:
     """Whether values may be looked at: checks are on, and `tensors` have values of their own."""
     if torch.compiler.is_compiling() or not _check_values.get():
         return False
-    return not any(tensor.device.type == "meta" or _batched(tensor) for tensor in tensors)
+    return not any(tensor.device.type == "meta" or batched(tensor) for tensor in tensors)
 
 
 def concrete(tensor: Tensor) -> Tensor:
@@ -228,9 +229,14 @@ def concrete(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _batched(tensor: Tensor) -> bool:
-    """Whether `torch.vmap` is at work at any level: under vmap(grad(f)) it hides beneath the wrapper of grad."""
+def batched(tensor: Tensor) -> bool:
+    """Whether `torch.vmap` is at work at any level: under vmap(grad(f)) it hides beneath the wrapper of grad.
+
+    Gradients that autograd itself maps over, `is_grads_batched`, have a wrapper of their own.
+    """
     functorch: Any = torch._C._functorch  # pyright: ignore[reportAttributeAccessIssue]
+    if functorch.is_legacy_batchedtensor(tensor):
+        return True
     while functorch.is_functorch_wrapped_tensor(tensor):
         if functorch.is_batchedtensor(tensor):
             return True

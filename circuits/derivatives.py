@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from circuits.checks import batched
+
 
 def by_hand(*tensors: Tensor | None) -> bool:
     """Whether a hand-written derivative is wanted: something asks for a gradient and nothing looks inside."""
@@ -42,6 +44,8 @@ def differentiated(
         aliases = iter([leaf.view_as(leaf) for leaf in leaves])
         arguments = [next(aliases) if flag else tensor for tensor, flag in zip(inputs, wanted, strict=True)]
         value = function(*arguments)
+        if not value.requires_grad:  # does not depend on what is wanted
+            return [torch.zeros_like(tensor) if flag else None for tensor, flag in zip(inputs, wanted, strict=True)]
         ends = [argument for argument, flag in zip(arguments, wanted, strict=True) if flag]
         gradients = iter(torch.autograd.grad(value, ends, grad, create_graph=True, materialize_grads=True))
     return [next(gradients) if flag else None for flag in wanted]
@@ -78,7 +82,7 @@ class _InParts(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         (grad,), (rows, *shared), wanted = grads, ctx.saved_tensors, ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or batched(grad):
             return None, None, *differentiated(ctx.function, [rows, *shared], wanted, grad)
         leaves = [tensor.detach().requires_grad_(flag) for tensor, flag in zip(shared, wanted[1:], strict=True)]
         by_rows, by_shared = list[Tensor](), [torch.zeros_like(leaf) if leaf.requires_grad else None for leaf in leaves]
@@ -87,7 +91,9 @@ class _InParts(torch.autograd.Function):
             ends = [leaf for leaf in (part, *leaves) if leaf.requires_grad]
             with torch.enable_grad():
                 value = ctx.function(part, *leaves)
-            gradients = list(torch.autograd.grad(value, ends, share, materialize_grads=True))
+            gradients = [torch.zeros_like(end) for end in ends]
+            if value.requires_grad:  # as it does unless it depends on nothing that is wanted
+                gradients = list(torch.autograd.grad(value, ends, share, materialize_grads=True))
             if wanted[0]:
                 by_rows.append(gradients.pop(0))
             for total in by_shared:

@@ -1,7 +1,9 @@
 """Products in the precision of their operands, whatever a program has allowed elsewhere."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from threading import RLock
+from typing import Any
 
 import torch
 
@@ -15,16 +17,41 @@ def full_precision(device: torch.device) -> Iterator[None]:
     if torch.compiler.is_compiling():
         yield
         return
-    kind, allowed = device.type, torch.get_float32_matmul_precision()
-    if allowed == "highest" and autocast_dtype(device) is None:
+    plain = autocast_dtype(device) is None
+    if plain and _allowed() == ["highest"]:
         yield
         return
-    torch.set_float32_matmul_precision("highest")
+    with _LOCK:  # the switches are those of the process
+        before = _allowed()
+        _allow(["highest"] if len(before) == 1 else ["ieee"] * len(before))
+        try:
+            with nullcontext() if plain else torch.autocast(device.type, enabled=False):
+                yield
+        finally:
+            _allow(before)
+
+
+_LOCK = RLock()
+
+
+def _allowed() -> list[str]:
+    """What products of float32 are allowed, as torch has it now: one word, or one a backend if it is set for each."""
     try:
-        with torch.autocast(kind, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(allowed)
+        return [torch.get_float32_matmul_precision()]
+    except RuntimeError:
+        return [backend.fp32_precision for backend in _backends()]
+
+
+def _allow(words: list[str]) -> None:
+    if len(words) == 1:
+        torch.set_float32_matmul_precision(words[0])
+        return
+    for backend, word in zip(_backends(), words, strict=True):
+        backend.fp32_precision = word
+
+
+def _backends() -> list[Any]:
+    return [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

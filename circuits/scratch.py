@@ -17,11 +17,11 @@ def scratch(like: Tensor, shape: Sequence[int], purpose: str) -> Tensor:
     of its time on them), so the last piece is kept, as the allocators of other devices do by themselves. What asks for
     it has a budget for its size.
     """
-    if like.device.type != "cpu":
+    if like.device.type != "cpu" or type(like) is not Tensor:
         return like.new_empty(shape)
     pieces: dict[str, Tensor] = _KEPT.__dict__
     key, entries = f"{purpose} {like.dtype}", math.prod(shape)
     if key not in pieces or pieces[key].numel() < entries:
         with torch.inference_mode(False):  # may be met outside of it next time
-            pieces[key] = torch.empty(entries, dtype=like.dtype)
+            pieces[key] = torch.empty(entries, dtype=like.dtype, device="cpu")
     return pieces[key][:entries].view(*shape)

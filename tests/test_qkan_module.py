@@ -27,7 +27,7 @@ from models import (
     scrambled,
     shares,
 )
-from qkan import QKAN, QKANLayer, parameter_count
+from qkan import QKAN, QKANLayer, parameter_count, set_engine
 from qkan.daruan import Share
 from tolerances import EXACT, SINGLE
 
@@ -118,7 +118,7 @@ def test_a_state_dict_restores_a_layer(share):
 
 
 def test_a_deep_copy_has_its_own_parameters_and_the_same_engine():
-    model = network()
+    model = set_engine(network(), "bloch")
     before, twin = copied(model), copy.deepcopy(model)
     scrambled(twin, seed=5)
     assert identical(copied(model), before)

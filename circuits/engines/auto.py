@@ -9,10 +9,11 @@ from torch import Tensor
 
 from circuits.circuit import Circuit
 from circuits.derivatives import transformed
+from circuits.derived import derived
 from circuits.engines.bloch import Bloch
 from circuits.engines.costs import Layer, milliseconds
-from circuits.engines.engine import Engine, edges
-from circuits.engines.spectral import Expansion, Spectral
+from circuits.engines.engine import Engine
+from circuits.engines.spectral import Expansion, Spectral, TooWide, expands
 from circuits.engines.statevector import Statevector
 from circuits.lower import facts
 from circuits.shapes import broadcast
@@ -36,7 +37,7 @@ class Choice:
         return f"{self.engine.name}: {self.reason}"
 
 
-_BLOCH, _STATEVECTOR, _SPECTRAL = Bloch(), Statevector(), Spectral()
+_BLOCH, _STATEVECTOR, _SPECTRAL = Bloch(), Statevector(), Spectral(most=512)
 
 _LEAST = 10
 """Features that an expansion of trainable scales has at least, so that small layers need not ask how many it takes."""
@@ -69,26 +70,41 @@ def select(
     """
     direct = _BLOCH if _BLOCH.supports(circuit) else _STATEVECTOR
     plain = Choice(direct, "one wire, so a real 3-vector does" if direct is _BLOCH else f"{circuit.wires} wires")
-    if x is None or params is None or weight is None or not _SPECTRAL.supports(circuit) or transformed() or x.is_meta:
+    if x is None or params is None or weight is None or transformed() or x.is_meta:
         return plain
-    if not _SPECTRAL.expands(x, params, weight):
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, *params.values()))
+    shapes = tuple(tensor.shape for tensor in params.values())
+    layer = _layer(circuit, x.shape, shapes, weight.shape, x.dtype, x.device.type, wanted)
+    if layer is None:
         return plain
-    layer = _layer(x, params, weight)
-    least = 2 * known + 1 if (known := facts(circuit).degree) is not None else _LEAST
-    if layer.direct(circuit) <= layer.expanded(circuit, least):
-        return plain
-    expansion = _SPECTRAL.layer(circuit, x, params)
+    try:
+        expansion = _SPECTRAL.layer(circuit, x, params)
+    except TooWide as error:
+        return Choice(direct, str(error))
     walked, expanded = layer.direct(circuit), layer.expanded(circuit, expansion.basis.size)
     reason = f"{expansion.basis.size} features an input in about {milliseconds(expanded)}, {direct.name} in "
     reason += milliseconds(walked)
     return Choice(_SPECTRAL, reason, expansion) if expanded < walked else Choice(direct, reason)
 
 
-def _layer(x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Layer:
-    outs, ins = weight.shape[-2:]
-    circuits = broadcast((1, 1), *(tensor.shape[:2] for tensor in edges(params).values()))
-    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, *params.values()))
-    return Layer(x.numel() // max(1, ins), ins, outs, circuits, x.dtype, x.device.type, wanted)
+@derived
+def _layer(
+    circuit: Circuit,
+    x: torch.Size,
+    params: tuple[torch.Size, ...],
+    weight: torch.Size,
+    dtype: torch.dtype,
+    device: str,
+    gradient: bool,
+) -> Layer | None:
+    """The layer of these shapes; None if it is no product, or too small for an expansion whatever its inputs are."""
+    if not _SPECTRAL.supports(circuit) or not expands(x, params, weight):
+        return None
+    outs, ins = weight
+    circuits = broadcast((1, 1), *(shape[-3:-1] for shape in params))
+    layer = Layer(x.numel() // ins, ins, outs, circuits, dtype, device, gradient)
+    least = 2 * known + 1 if (known := facts(circuit).degree) is not None else _LEAST
+    return None if layer.direct(circuit) <= layer.expanded(circuit, least) else layer
 
 
 class Auto(Engine):
@@ -109,6 +125,10 @@ class Auto(Engine):
         if choice.expansion is not None:
             return _SPECTRAL.expanded(choice.expansion, params, weight)
         return choice.engine._contract(circuit, x, params, weight)
+
+    def __deepcopy__(self, memo: object) -> "Auto":
+        """Another one: a copy of a model makes its own choices."""
+        return Auto()
 
     def __repr__(self) -> str:
         return "Auto()"

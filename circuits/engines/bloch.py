@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from circuits.angles import parts, value
-from circuits.checks import check_budget
+from circuits.checks import batched, check_budget
 from circuits.circuit import Angle, Circuit, Encode, Slot, terms
 from circuits.derivatives import by_hand, differentiated, in_parts, onto, transformed
 from circuits.derived import derived
@@ -35,7 +35,7 @@ class Bloch(Engine):
     Args:
         compile: let `torch.compile` fuse each evaluation into a few loops, forward and backward. It needs a C++
             compiler, takes some seconds for every new circuit, shape and dtype, and pays where the same is evaluated
-            often.
+            often. Derivatives of derivatives need the plain path, and torch's limit of recompilations holds.
         budget: MiB that a part of a layer's batch may keep for its backward; larger batches are done in parts, each of
             them evaluated once more in the backward.
     """
@@ -270,7 +270,7 @@ class _Readouts(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         (grad,), saved, wanted, plan = grads, ctx.saved_tensors, ctx.needs_input_grad[2:], ctx.plan
         (x, *slots), kept = saved[: ctx.count], list(saved[ctx.count :])
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or batched(grad):
             twin = partial(_readouts, plan, ctx.names)
             return None, None, *differentiated(twin, (x, *slots), wanted, grad)
         for k, number in ctx.numbers.items():

@@ -1,6 +1,5 @@
 """The contract every engine fulfils."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import reduce
@@ -79,7 +78,7 @@ class Engine(ABC):
 
         Returns:
             `(*batch, out)`, in the promoted dtype of the inputs, or that of autocast. Sums are rounded once, at the
-            end: products are neither cast by autocast nor computed in TensorFloat-32.
+            end: products of the forward are neither cast by autocast nor computed in TensorFloat-32.
 
         Raises:
             UnsupportedCircuit: if the circuit is no activation, or the engine cannot evaluate every gate.
@@ -90,7 +89,8 @@ class Engine(ABC):
         if self.checks_first:
             check_values(circuit, x, params, weight)
         dtype, working = _dtypes(x, weight, *params.values())
-        dtype = autocast_dtype(x.device) or dtype
+        if dtype != torch.float64:  # which autocast leaves alone
+            dtype = autocast_dtype(x.device) or dtype
         with full_precision(x.device):
             y = self._contract(circuit, x.to(working), _to(params, working), weight.to(working))
         if suspicious(y):
@@ -101,7 +101,6 @@ class Engine(ABC):
         if (reason := self.unsupported(circuit)) is not None:
             raise UnsupportedCircuit(f"Engine {self.name!r} cannot evaluate this circuit: {reason}.")
 
-    @final
     def __deepcopy__(self, memo: object) -> Self:
         """Itself: an engine is a handle, maybe to a device, that copies of a model share."""
         return self
@@ -160,7 +159,7 @@ def edges(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def per_sample(params: Mapping[str, Tensor], weight: Tensor) -> bool:
     """Whether slots or weights of a layer have batch dimensions of their own."""
-    return weight.ndim > 2 or any(math.prod(tensor.shape[:-3]) != 1 for tensor in params.values())
+    return weight.ndim > 2 or any(tensor.ndim > 3 for tensor in params.values())
 
 
 def _dtypes(*tensors: Tensor) -> tuple[torch.dtype, torch.dtype]:
@@ -181,7 +180,7 @@ def _anchored(values: Tensor, circuit: Circuit, x: Tensor, params: Mapping[str, 
     data, slots = _unseen(circuit)
     for tensor in (*([x] if data else ()), *(params[name] for name in slots)):
         if tensor.requires_grad:
-            values = values + 0 * tensor.sum()
+            values = values + tensor.reshape(-1)[:0].sum()  # of nothing: NaN in what has no say does no harm
     return values
 
 

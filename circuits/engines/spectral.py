@@ -20,12 +20,12 @@ from torch import Tensor
 from circuits.angles import bind
 from circuits.bandwidth import bandwidth, chebyshev_degree, chebyshev_error
 from circuits.bases import Basis, Chebyshev, Fourier, constants
-from circuits.checks import check_budget, concrete, is_real, values_visible
+from circuits.checks import batched, check_budget, concrete, is_real, values_visible
 from circuits.circuit import Circuit
 from circuits.derivatives import differentiated, onto, transformed
 from circuits.derived import derived
 from circuits.engines.bloch import Bloch
-from circuits.engines.engine import Engine, edges, per_sample
+from circuits.engines.engine import Engine, edges
 from circuits.engines.statevector import Statevector
 from circuits.lower import facts, in_phase
 from circuits.precision import full_precision
@@ -35,8 +35,13 @@ from circuits.shapes import broadcast
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
 """How far an expansion may be from an activation, whose values are within [-1, 1], by default."""
 
-_MOST = 4096
+_MOST = 2048
 """The highest degree: matrices of its square, and activations nobody has yet trained."""
+
+
+class TooWide(ValueError):
+    """The data span more waves of the activations than an expansion has room for."""
+
 
 _BLOCH, _STATEVECTOR = Bloch(), Statevector()
 
@@ -68,7 +73,10 @@ class Spectral(Engine):
         degree: of the polynomials in that case; None for what `tolerance` needs. If fixed, a call whose error may
             exceed the tolerance is refused.
         tolerance: how far an activation may be from its expansion; None for 1e-6 in float32, 1e-12 in float64.
-        budget: MiB of features in memory at a time; larger batches are done in parts.
+        budget: MiB of features in memory at a time; larger batches are done in parts. The backward has two such pieces,
+            which are kept between calls; the circuits at the nodes, and all features where derivatives are themselves
+            differentiated, come on top.
+        most: the highest degree that is tried.
     """
 
     name: ClassVar[str] = "spectral"
@@ -79,7 +87,9 @@ class Spectral(Engine):
         degree: int | None = None,
         tolerance: float | None = None,
         budget: float = 16.0,
+        most: int = _MOST,
     ) -> None:
+        self._most = most
         self.domain, self.degree, self.tolerance = _interval(domain), degree, tolerance
         self.budget = check_budget(budget)
         if degree is not None and (not isinstance(degree, int) or isinstance(degree, bool) or not 1 <= degree <= _MOST):
@@ -107,15 +117,9 @@ class Spectral(Engine):
         return result
 
     def _contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
-        if not self.expands(x, params, weight):
+        if not expands(x.shape, [tensor.shape for tensor in params.values()], weight.shape):
             return super()._contract(circuit, x, params, weight)
         return self.expanded(self.layer(circuit, x, params), params, weight)
-
-    def expands(self, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> bool:
-        """Whether a layer of these shapes is one product: slots are neither per sample nor shared by all outputs."""
-        if per_sample(params, weight) or not x.numel():
-            return False
-        return weight.shape[-2] == 1 or any(tensor.shape[0] > 1 for tensor in edges(params).values())
 
     def layer(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Expansion:
         """The expansion of a layer's activations on `x (*batch, in)`, each input on a range of its own."""
@@ -150,7 +154,7 @@ class Spectral(Engine):
             basis = Fourier(degree)
             nodes, *_ = constants(basis, x.dtype, x.device)
             return Expansion(basis, plain, torch.as_tensor(bind(phase, x, {})), nodes[:, None])
-        x = x[..., circuit.encodings[0].feature]
+        x = x[..., facts(circuit).encodings[0].feature]
         with torch.no_grad():
             rate = bandwidth(circuit, params)
             if isinstance(rate, Tensor):
@@ -165,7 +169,7 @@ class Spectral(Engine):
         """Middle and half length of the interval, `(in,)` if there is one for each input."""
         if self.domain is not None:
             low, high = self.domain
-            if values_visible(x) and x.numel() and not (low <= x.min() and x.max() <= high):
+            if values_visible(x) and x.numel() and (x.min() < low or x.max() > high):
                 raise ValueError(
                     f"Argument `x` must lie in the domain [{low}, {high}] of engine 'spectral', but reaches "
                     f"[{x.min().item():.6g}, {x.max().item():.6g}]: rescale x, or widen or leave out `domain`."
@@ -175,25 +179,27 @@ class Spectral(Engine):
             return 0.0, 1.0
         grid = tuple(range(x.ndim - 1)) if by_column else tuple(range(x.ndim))
         low, high = (x.amin(grid), x.amax(grid)) if grid else (x, x)
-        # Not much narrower than a wave: an interval without length would leave nothing of the slope.
-        least = torch.as_tensor(rate, dtype=x.dtype, device=x.device).clamp(min=1e-3).reciprocal()
+        # Not much narrower than a wave: an interval without length would leave nothing of the slope to rounding.
+        least = 0.03 / torch.as_tensor(rate, dtype=x.dtype, device=x.device).clamp(min=1e-3)
         return (low + high) / 2, torch.maximum((high - low) / 2, least)
 
     def _degree(self, width: Tensor | float, dtype: torch.dtype) -> int:
-        tolerance = self.tolerance or TOLERANCE[dtype]
+        tolerance = self.tolerance or TOLERANCE.get(dtype, 1e-6)
         if isinstance(width, Tensor) and not (self.degree and not values_visible(width)):
             width = 1.0 if width.is_meta else concrete(width).max().item()
             if not math.isfinite(width):
                 return self.degree or 1  # the result is NaN, and says what is to blame
         if self.degree is None:
-            # Up to the next eighth, so that one look-up serves many steps of a training.
-            degree = chebyshev_degree(math.ceil(width * 8) / 8, tolerance)
-            if degree > _MOST:
-                raise ValueError(
+            # On an interval much shorter than a wave slopes are small differences: they need as many digits more. The
+            # width is taken up to the next eighth, so that one look-up serves many steps of a training.
+            rounded = math.ceil(width * 8) / 8
+            degree = chebyshev_degree(rounded, tolerance * min(1.0, max(width, 1e-3)) if rounded <= 1 else tolerance)
+            if degree > self._most:
+                raise TooWide(
                     f"Argument `x` spans {width:.6g} radians of the fastest encoding to either side, for which engine "
-                    f"'spectral' needs degree {degree} > {_MOST}: rescale x or the scales, or use 'bloch'."
+                    f"'spectral' needs degree {degree} > {self._most}: rescale x or the scales, or use 'bloch'."
                 )
-            return degree
+            return degree if degree <= 64 else min(self._most, -(-degree // 16) * 16)
         if isinstance(width, float) and values_visible() and (error := chebyshev_error(width, self.degree)) > tolerance:
             raise ValueError(
                 f"Argument `degree` of engine 'spectral' is {self.degree}, for which the error of an activation may "
@@ -207,6 +213,13 @@ class Spectral(Engine):
         given["budget"] = (self.budget, 16.0)
         shown = ", ".join(f"{name}={value!r}" for name, (value, default) in given.items() if value != default)
         return f"Spectral({shown})"
+
+
+def expands(x: torch.Size, params: Sequence[torch.Size], weight: torch.Size) -> bool:
+    """Whether a layer of these shapes is one product: slots are neither per sample nor shared by all outputs."""
+    if not x.numel() or len(weight) > 2 or any(len(shape) > 3 for shape in params):
+        return False
+    return weight[0] == 1 or any(shape[-3] > 1 for shape in params if len(shape) == 3)
 
 
 class _Product(torch.autograd.Function):
@@ -228,9 +241,10 @@ class _Product(torch.autograd.Function):
         (grad,) = grads
         v, values, weight, coefficients, *waves = ctx.saved_tensors
         basis, wanted = ctx.basis, ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled():
-            twin = partial(_product, basis)
-            return None, None, *differentiated(twin, (v, values, weight), wanted, grad)
+        if torch.is_grad_enabled() or batched(grad):
+            with full_precision(v.device):
+                twin = partial(_product, basis)
+                return None, None, *differentiated(twin, (v, values, weight), wanted, grad)
         with full_precision(v.device):
             by_v, pull = _backward(basis, ctx.rows, v, waves, coefficients, grad, wanted)
             if pull is None:

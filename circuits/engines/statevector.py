@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from circuits.checks import batched
 from circuits.circuit import Circuit
 from circuits.derivatives import by_hand, differentiated, transformed
 from circuits.engines.blocks import gathered, in_blocks
@@ -87,7 +88,7 @@ class _Evolution(torch.autograd.Function):
         if not state.numel() and not torch.is_grad_enabled():
             return None, *map(torch.zeros_like, angles)
         with full_precision(state.device):
-            if torch.is_grad_enabled():
+            if torch.is_grad_enabled() or batched(grads[0]):
                 return None, *differentiated(lambda *inputs: _values(compiled, inputs), angles, wanted, grads[0])
             missing = {k for found, flag in zip(compiled.angles, wanted, strict=True) if flag for k in found.blocks}
             register = pulled(compiled.readouts, state, grads[0])

@@ -20,7 +20,7 @@ WITH_GRADIENTS = 2**11
 """Numbers in a row up to which the reference, whose matrices are the square of a state, can also be differentiated."""
 
 DENSE = 2**10
-"""Numbers in a row of a state vector above which the reference would take minutes: there the judge, which it confirms for
+"""Numbers in a row of a state vector above which the reference takes minutes: there the judge, which it confirms for
 fewer wires, is confirmed by the peers, all of which have to agree with it."""
 
 TOLERANCES = {"float32": (1e-5, 1e-4), "float64": (1e-10, 1e-10)}

@@ -1,6 +1,6 @@
 """From symbols to tensors: what an angle is worth for given x and parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -37,11 +37,17 @@ def value(angle: Angle, features: Entries, slots: Mapping[str, Entries]) -> Any:
     What does not depend on data is added up first, $(\mathrm{shift} + \theta) + \mathrm{scale} \cdot x$, so that all
     of it meets the batch at once.
     """
-    total, slopes, bent = parts(angle, slots)
+    return joined(*parts(angle, slots), features, slots)
+
+
+def joined(
+    total: Any, slopes: Mapping[int, Any], bent: Sequence[Encode], features: Entries, slots: Mapping[str, Entries]
+) -> Any:
+    """The value of what `parts` took apart."""
     for feature, slope in slopes.items():
         total = affine(total, slope, features[feature])
     for term in bent:
-        inner = value(Encode(term.scale, term.shift, term.feature), features, slots)
+        inner = value(term.argument, features, slots)
         total = _plus(total, torch.arccos(inner))
     return total
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from circuits.angles import bind
-from circuits.circuit import Circuit, Encode
+from circuits.circuit import Circuit
 from circuits.errors import UnsupportedCircuit
 from circuits.shapes import broadcast
 
@@ -113,9 +113,7 @@ def _check_params(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], x_g
         raise ValueError(f"The grids of x and params must broadcast, but are {listed}.") from None
 
 
-def check_values(
-    circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor | None = None, **others: Tensor
-) -> None:
+def check_values(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor | None = None) -> None:
     """Refuse values that are not finite, and data outside the domain of arccos.
 
     Args:
@@ -123,10 +121,9 @@ def check_values(
         x: `(*grid, features)`; `(*batch, in)` if there is a weight.
         params: slot name to tensor.
         weight: of a sum over inputs.
-        others: more tensors that must be finite.
     """
     named = {"x": x} | {f"params[{name!r}]": tensor for name, tensor in params.items()}
-    for name, tensor in (named | ({} if weight is None else {"weight": weight}) | others).items():
+    for name, tensor in (named | ({} if weight is None else {"weight": weight})).items():
         check_tensor(name, tensor)
     _check_domain(circuit, x if weight is None else x[..., None, :, None], params)
 
@@ -135,8 +132,7 @@ def suspicious(result: Tensor) -> bool:
     """Whether a result is not finite, if its values may be looked at: one pass over it, and one synchronisation."""
     if not values_visible(result):
         return False
-    with torch.no_grad():
-        return not math.isfinite(result.sum().item())
+    return not math.isfinite(result.detach().sum().item())
 
 
 def check_activation(circuit: Circuit) -> None:
@@ -204,7 +200,7 @@ def _check_domain(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> 
         return
     with torch.no_grad():
         for encoding in limited:
-            value = bind(Encode(encoding.scale, encoding.shift, encoding.feature), x, params)
+            value = bind(encoding.argument, x, params)
             assert isinstance(value, Tensor)
             if value.numel() and value.abs().max() > 1:
                 raise ValueError(

@@ -58,6 +58,11 @@ class Encode:
         if self.through not in ("identity", "arccos"):
             raise ValueError(f"Argument `through` of Encode must be 'identity' or 'arccos', but is {self.through!r}.")
 
+    @property
+    def argument(self) -> "Encode":
+        """What `through` is taken of."""
+        return Encode(self.scale, self.shift, self.feature)
+
     def __str__(self) -> str:
         scaled = f"x[{self.feature}]" if self.scale == 1.0 else f"{_text(self.scale)}*x[{self.feature}]"
         affine = scaled if self.shift == 0.0 else _plus(scaled, _text(self.shift))
@@ -93,6 +98,11 @@ Angle = float | Slot | Encode | Sum
 def terms(angle: Angle) -> tuple[float | Slot | Encode, ...]:
     """The summands of an angle; one for everything but a `Sum`."""
     return angle.terms if isinstance(angle, Sum) else (angle,)
+
+
+def encodes(angle: Angle | None) -> bool:
+    """Whether data enter an angle."""
+    return angle is not None and any(isinstance(term, Encode) for term in terms(angle))
 
 
 def add(first: Angle, second: Angle) -> Angle:
@@ -136,7 +146,7 @@ class Gate:
     @property
     def encodes(self) -> bool:
         """Whether data enter here."""
-        return self.angle is not None and any(isinstance(term, Encode) for term in terms(self.angle))
+        return encodes(self.angle)
 
     def __str__(self) -> str:
         return self.name if self.angle is None else f"{self.name}({_text(self.angle)})"

@@ -56,6 +56,11 @@ def onto(gradient: Tensor, shape: torch.Size) -> Tensor:
     return gradient if gradient.shape == shape else gradient.sum_to_size(shape)
 
 
+def rows_within(budget: float, each: int) -> int:
+    """How many rows of `each` bytes fit into a budget of MiB; at least one."""
+    return max(1, int(budget * 2**20 / each))
+
+
 def in_parts(function: Callable[..., Tensor], size: int, rows: Tensor, *shared: Tensor) -> Tensor:
     """`function(rows, *shared)`, computed for `size` rows at a time and once more in the backward.
 

@@ -1,8 +1,7 @@
 r"""What follows from a circuit: facts that choose fast paths, and rewrites that keep its function.
 
 Nothing here knows an ansatz. `simplify` is what engines run: neighbouring rotations about one axis merged and gates
-that the readout cannot see dropped. `fuse` groups what does not depend on data, so that it meets the batch as one
-matrix.
+that the readout cannot see dropped.
 """
 
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ class Facts:
         wires: number of wires.
         single_feature: whether all data come from one feature (or there are none).
         encodings: every entry of data, in order.
-        pauli_rotations: whether every gate with an angle is RX, RY or RZ, so that each derivative is a difference of
-            two values at +-pi/2, and an encoding adds the frequencies -scale, 0, +scale.
         degree: the value is a trigonometric polynomial of at most this degree in one phase: x itself, or
             arccos(scale * x + shift) if all data enter through that. None if there is no such phase or a frequency is
             trainable or not an integer.
@@ -36,7 +33,6 @@ class Facts:
     wires: int
     single_feature: bool
     encodings: tuple[Encode, ...]
-    pauli_rotations: bool
     degree: int | None
     bounded_domain: bool
 
@@ -49,7 +45,6 @@ def facts(circuit: Circuit) -> Facts:
         wires=circuit.wires,
         single_feature=len({encoding.feature for encoding in circuit.encodings}) <= 1,
         encodings=circuit.encodings,
-        pauli_rotations=all(len(gate.wires) == 1 for gate in circuit.gates if gate.angle is not None),
         degree=_degree(circuit),
         bounded_domain=any(encoding.through == "arccos" for encoding in circuit.encodings),
     )
@@ -211,26 +206,3 @@ def _fixed_axis(name: str) -> str | None:
 
 def _axis(gate: Gate) -> str | None:
     return GATES[gate.name].axis or _fixed_axis(gate.name)
-
-
-@derived
-def fuse(circuit: Circuit) -> tuple[tuple[Gate, ...], ...]:
-    """The gates in groups that act one after the other; a group of several is a run without data on one wire.
-
-    Such a run is one matrix whatever the batch, so engines multiply it out before it meets the data. Gates move past
-    gates on other wires only, so the concatenated groups are the same circuit.
-    """
-    groups: list[list[Gate]] = []
-    latest: dict[int, int] = {}
-    for gate in circuit.gates:
-        wire = gate.wires[0]
-        if _fusible(gate) and wire in latest and _fusible(groups[latest[wire]][0]):
-            groups[latest[wire]].append(gate)
-            continue
-        groups.append([gate])
-        latest |= dict.fromkeys(gate.wires, len(groups) - 1)
-    return tuple(map(tuple, groups))
-
-
-def _fusible(gate: Gate) -> bool:
-    return len(gate.wires) == 1 and not gate.encodes

@@ -114,10 +114,13 @@ class DARUAN(nn.Module):
         values = self.engine(self.circuit, x[..., None, :, None], self.slots())
         return values.expand(*x.shape[:-1], self.out_features, self.in_features)
 
-    def contract(self, x: Tensor, weight: Tensor) -> Tensor:
-        r"""$\sum_i w_{oi} f_{oi}(x_i)$ of `x (*batch, in)`, `(*batch, out)`, the way the engine does it best."""
+    def contract(self, x: Tensor, weight: Tensor, judged: bool = True) -> Tensor:
+        r"""$\sum_i w_{oi} f_{oi}(x_i)$ of `x (*batch, in)`, `(*batch, out)`, the way the engine does it best.
+
+        For `judged` see `Engine.contract`.
+        """
         check_width(x, self.in_features)
-        return self.engine.contract(self.circuit, x, self.slots(), weight)
+        return self.engine.contract(self.circuit, x, self.slots(), weight, judged)
 
     def extra_repr(self) -> str:
         """What `repr` shows: sizes, circuit, sharing, and the engine that runs."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from circuits import Circuit, pz
-from circuits.checks import check_activation, check_tensor, suspicious
+from circuits.checks import check_activation, check_tensor, check_values, suspicious
 from circuits.engines import Engine
 from qkan.daruan import DARUAN, Share, check_frozen, check_width
 from qkan.initialise import circuit_moments, draw_weights, function_moments
@@ -120,12 +120,13 @@ class QKANLayer(nn.Module):
         converts = x.dtype == self.weight.dtype or torch.is_autocast_enabled(x.device.type)
         if x.is_floating_point() and not converts:
             raise TypeError(f"Argument `x` is {x.dtype}, but the layer is {self.weight.dtype}: convert one of them.")
-        y = self.activation.contract(x, self.weight)
+        y = self.activation.contract(x, self.weight, judged=False)
         if self.base is not None and self.base_weight is not None:
             y = y + functional.linear(self.base(x), self.base_weight, self.bias)
         elif self.bias is not None:
             y = y + self.bias
         if suspicious(y):
+            check_values(self.activation.circuit, x, self.activation.slots(), self.weight)
             for name, parameter in (("base_weight", self.base_weight), ("bias", self.bias)):
                 if parameter is not None:
                     check_tensor(name, parameter)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from circuits import ANSATZE, Circuit, Encode, Gate, Slot, expectation, pz, rpz
 from circuits.engines import ENGINES, Engine, get
-from circuits.lower import facts
 from judge import assert_same, derivatives, report
 from random_circuits import angles, bent, circuits, expandable, inputs, plain, seeds
 from tolerances import (
@@ -395,7 +394,6 @@ def test_strategies_reach_what_they_promise():
         seen.update(type(angle).__name__ for angle in circuit.angles)
         seen.update(encoding.through for encoding in circuit.encodings)
         seen.update((f"wires {circuit.wires}", f"features {circuit.features}", type(circuit.readout).__name__))
-        seen.add(f"shifts {facts(circuit).pauli_rotations}")
         seen.update("controlled data" for gate in circuit.gates if len(gate.wires) == 2 and gate.encodes)
 
     collect()

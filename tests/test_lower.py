@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from circuits import ANSATZE, Circuit, Encode, Gate, Slot, Sum, expectation, mix, px, pz, real, rpz
 from circuits.engines import get
-from circuits.gates import GATES
-from circuits.lower import facts, fuse, merge, prune, simplify
+from circuits.lower import facts, merge, prune, simplify
 from judge import assert_same, report
 from random_circuits import circuits, inputs, numbers, seeds, slots
 from tolerances import EXACT
@@ -19,7 +18,6 @@ REWRITES = {
     "merge": merge,
     "prune": prune,
     "simplify": simplify,
-    "fuse": lambda circuit: Circuit(sum(fuse(circuit), ()), circuit.readout),
 }
 
 A, B, X = Slot("a"), Slot("b"), Encode()
@@ -62,19 +60,6 @@ def test_simplify_is_idempotent_and_never_longer(circuit):
     assert simplify(simple) == simple
     assert len(simple.gates) <= len(circuit.gates)
     assert len(simple.angles) <= len(circuit.angles)
-
-
-@given(circuits(max_gates=20))
-def test_fuse_only_joins_runs_without_data_on_one_wire(circuit):
-    groups = fuse(circuit)
-    assert sorted(map(repr, sum(groups, ()))) == sorted(map(repr, circuit.gates))
-    for group in groups:
-        assert len(group) == 1 or all(gate.wires == group[0].wires and not gate.encodes for gate in group)
-        assert len(group) == 1 or len(group[0].wires) == 1
-
-
-def test_fuse_leaves_two_runs_a_block_of_pz():
-    assert [len(group) for group in fuse(pz(2))] == [3, 1, 2, 1, 2]
 
 
 def rx(angle, wire=0):
@@ -231,18 +216,10 @@ def test_single_feature():
     assert facts(read_z(rx(X), rz(second))).single_feature  # the readout does not see the last gate
 
 
-@pytest.mark.parametrize("name", [name for name, kind in GATES.items() if kind.axis])
-def test_pauli_rotations_are_the_uncontrolled_ones(name):
-    gate = Gate(name, range(GATES[name].wires), A)
-    circuit = Circuit((Gate("H", 0), Gate("H", 1), gate), "YY")
-    assert facts(circuit).pauli_rotations == (len(gate.wires) == 1)
-
-
 @pytest.mark.parametrize("name", ANSATZE)
 def test_facts_of_the_ansatze(name):
     about = facts(ANSATZE[name](3))
     assert about.wires == 1
     assert about.single_feature
-    assert about.pauli_rotations
     assert about.encodings == ANSATZE[name](3).encodings
     assert about.bounded_domain == (name == "px")

@@ -184,7 +184,9 @@ class Echo:
     def __call__(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         return x[..., 0] * next(iter(params.values()))[..., 0]
 
-    def contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+    def contract(
+        self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor, judged: bool = True
+    ) -> Tensor:
         return torch.einsum("...i,oi->...o", x, weight * next(iter(params.values()))[..., 0])
 
     def __repr__(self) -> str:

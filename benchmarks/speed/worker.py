@@ -67,9 +67,9 @@ def products(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]
 
 
 def features(case: LayerCase, arrays: Mapping[str, Tensor]) -> int:
-    """Features of an input in a spectral layer."""
+    """Features of an input that a spectral layer multiplies: all but the constant, which it adds as a bias."""
     slots = {name: arrays[name] for name in case.circuit.slots}
-    return Spectral().layer(case.circuit, arrays["x"], slots).basis.size
+    return Spectral().layer(case.circuit, arrays["x"], slots).basis.size - 1
 
 
 MODELS: Mapping[str, Callable[[Any, dict[str, Any], dict[str, Tensor]], Work]] = {

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.circuit import Angle, Circuit, Encode, Gate, Slot, terms
+from circuits.circuit import Angle, Circuit, Encode, Gate, Slot, encodes, terms
 from circuits.gates import GATES, PAULI, Matrix
 from circuits.lower import simplify
 
@@ -39,7 +39,7 @@ class Atom(NamedTuple):
 
     @property
     def encodes(self) -> bool:
-        return any(isinstance(part, Encode) for part in self.parts)
+        return encodes(self.angle)
 
     @property
     def known(self) -> bool:

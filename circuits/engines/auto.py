@@ -13,8 +13,7 @@ from circuits.derived import derived
 from circuits.engines.bloch import Bloch
 from circuits.engines.costs import Layer, milliseconds
 from circuits.engines.engine import Engine
-from circuits.engines.spectral import Expansion, Spectral, TooWide, expands
-from circuits.engines.statevector import Statevector
+from circuits.engines.spectral import Expansion, Spectral, TooWide, direct, expands
 from circuits.lower import facts
 from circuits.shapes import broadcast
 
@@ -37,7 +36,7 @@ class Choice:
         return f"{self.engine.name}: {self.reason}"
 
 
-_BLOCH, _STATEVECTOR, _SPECTRAL = Bloch(), Statevector(), Spectral(most=512)
+_SPECTRAL = Spectral(most=512)
 
 _LEAST = 10
 """Features that an expansion of trainable scales has at least, so that small layers need not ask how many it takes."""
@@ -68,8 +67,9 @@ def select(
     >>> choice.engine
     Spectral()
     """
-    direct = _BLOCH if _BLOCH.supports(circuit) else _STATEVECTOR
-    plain = Choice(direct, "one wire, so a real 3-vector does" if direct is _BLOCH else f"{circuit.wires} wires")
+    engine = direct(circuit)
+    one = isinstance(engine, Bloch)
+    plain = Choice(engine, "one wire, so a real 3-vector does" if one else f"{circuit.wires} wires")
     if x is None or params is None or weight is None or transformed() or x.is_meta:
         return plain
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, weight, *params.values()))
@@ -80,11 +80,11 @@ def select(
     try:
         expansion = _SPECTRAL.layer(circuit, x, params)
     except TooWide as error:
-        return Choice(direct, str(error))
+        return Choice(engine, str(error))
     walked, expanded = layer.direct(circuit), layer.expanded(circuit, expansion.basis.size)
-    reason = f"{expansion.basis.size} features an input in about {milliseconds(expanded)}, {direct.name} in "
+    reason = f"{expansion.basis.size} features an input in about {milliseconds(expanded)}, {engine.name} in "
     reason += milliseconds(walked)
-    return Choice(_SPECTRAL, reason, expansion) if expanded < walked else Choice(direct, reason)
+    return Choice(_SPECTRAL, reason, expansion) if expanded < walked else Choice(engine, reason)
 
 
 @derived

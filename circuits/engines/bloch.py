@@ -1,28 +1,20 @@
-r"""One wire as a real 3-vector $(\langle X\rangle, \langle Y\rangle, \langle Z\rangle)$, and gates as its rotations.
-
-Fixed gates but T only permute the axes and their signs, so they cost nothing: they relabel the frame in which later
-gates turn. What comes before the first data gate turns the start, what comes after the last one turns the readout axis
-backwards; both are done once a parameter set. Only the stretch between them sees the batch.
-"""
+r"""One wire as a real 3-vector $(\langle X\rangle, \langle Y\rangle, \langle Z\rangle)$, and gates as its rotations."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial, reduce
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from circuits.angles import parts, value
+from circuits.angles import affine, joined, parts, value
 from circuits.checks import batched, check_budget
 from circuits.circuit import Angle, Circuit, Encode, Slot, terms
-from circuits.derivatives import by_hand, differentiated, in_parts, onto, transformed
+from circuits.derivatives import by_hand, differentiated, in_parts, onto, rows_within, transformed
 from circuits.derived import derived
 from circuits.engines.engine import Engine, edges, per_sample
-from circuits.gates import GATES, bloch_matrix
-from circuits.lower import simplify
+from circuits.engines.turns import Program, Turn, program
 from circuits.shapes import broadcast
 
 Component = Tensor | float | None
@@ -55,7 +47,7 @@ class Bloch(Engine):
         return _evaluated(plan, tuple(params), x, *slots)
 
     def _contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
-        if per_sample(params, weight):
+        if per_sample([tensor.shape for tensor in params.values()], weight.shape):
             return super()._contract(circuit, x, params, weight)
         outs, ins = weight.shape
         # Batch last: passes over memory then run along it, however small a layer is.
@@ -65,8 +57,7 @@ class Bloch(Engine):
             layer = _compiled(_layer, _readouts, plan, names)
         else:
             layer = partial(_layer, _evaluated, plan, names)
-        kept = outs * ins * x.element_size() * (5 * len(plan.turns) + 3)
-        rows = max(1, int(self.budget * 2**20 / kept))
+        rows = rows_within(self.budget, outs * ins * x.element_size() * (5 * len(plan.turns) + 3))
         return in_parts(layer, rows, x.reshape(-1, ins), weight, *slots).reshape(*x.shape[:-1], outs)
 
     def __repr__(self) -> str:
@@ -76,7 +67,7 @@ class Bloch(Engine):
 
 def _layer(
     evaluate: Callable[..., Tensor],
-    plan: "Program",
+    plan: Program,
     names: tuple[str, ...],
     x: Tensor,
     weight: Tensor,
@@ -94,84 +85,9 @@ def _compiled(function: Callable[..., Tensor], *fixed: Any) -> Callable[..., Ten
     return torch.compile(partial(function, *fixed), fullgraph=True, dynamic=False)
 
 
-def _evaluated(plan: "Program", names: tuple[str, ...], x: Tensor, *slots: Tensor) -> Tensor:
+def _evaluated(plan: Program, names: tuple[str, ...], x: Tensor, *slots: Tensor) -> Tensor:
     function = _Readouts.apply if by_hand(x, *slots) else _readouts
     return function(plan, names, x, *slots)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A rotation of the plane (i, j) by an angle, from axis i towards axis j.
-
-    Args:
-        i: axis.
-        j: axis.
-        angle: of the gate.
-        since_i: where in a walk's list its component i comes from; None if that is known from the start.
-        since_j: where component j does.
-    """
-
-    i: int
-    j: int
-    angle: Angle
-    since_i: int | None = None
-    since_j: int | None = None
-
-
-@dataclass(frozen=True)
-class Program:
-    """A circuit as turns.
-
-    Args:
-        turns: of the state, in order, up to the last one that encodes data.
-        start: the state before them.
-        backward: turns of the axis of each readout, in order: what comes after the last data gate, undone.
-        axes: the axis of each readout before them.
-    """
-
-    turns: tuple[Turn, ...]
-    start: tuple[float, ...]
-    backward: tuple[Turn, ...]
-    axes: tuple[tuple[float, ...], ...]
-
-
-@derived
-def program(circuit: Circuit) -> Program:
-    """The turns of a circuit of one wire.
-
-    The state is $F q$ with a frame $F$ of signed axes. A fixed gate $C$ makes it $C F$, and a rotation about the axis a
-    turns q about $F^T a$.
-    """
-    frame = np.eye(3)
-    turns: list[Turn] = []
-    for gate in simplify(circuit).gates:
-        axis, angle = GATES[gate.name].axis, gate.angle
-        if gate.name == "T":
-            axis, angle = "Z", math.pi / 4
-        if axis is None or angle is None:
-            frame = bloch_matrix(GATES[gate.name].unitary) @ frame
-            continue
-        turned = frame["XYZ".index(axis)]
-        along = int(np.abs(turned).argmax())
-        i, j = (along + 1) % 3, (along + 2) % 3
-        turns.append(Turn(i, j, angle) if turned[along] > 0 else Turn(j, i, angle))
-    last = max((k + 1 for k, turn in enumerate(turns) if _encodes(turn.angle)), default=len(turns))
-    axes = tuple(tuple((frame["XYZ".index(letter)] + 0.0).tolist()) for letter in circuit.strings)
-    undone = [Turn(turn.j, turn.i, turn.angle) for turn in reversed(turns[last:])]
-    return Program(_linked(turns[:last]), (0.0, 0.0, 1.0), _linked(undone), axes)
-
-
-def _linked(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    since: dict[int, int] = {}
-    linked: list[Turn] = []
-    for k, turn in enumerate(turns):
-        linked.append(replace(turn, since_i=since.get(turn.i), since_j=since.get(turn.j)))
-        since |= {turn.i: 4 * k, turn.j: 4 * k + 1}
-    return tuple(linked)
-
-
-def _encodes(angle: Angle) -> bool:
-    return any(isinstance(term, Encode) for term in terms(angle))
 
 
 @derived
@@ -191,26 +107,32 @@ class _Inputs:
         # Entries that lie n apart in memory would slow down every pass over them by a factor of four.
         self._families = {name: slot.movedim(-1, 0).contiguous() for name, slot in zip(names, slots, strict=True)}
         self.slots = {name: family.unbind(0) for name, family in self._families.items()}
-        self._waves: dict[Any, Any] = {}
+        self._waves: dict[int | str | tuple[int, float], tuple[Any, Any]] = {}
 
-    def wave(self, angle: Angle) -> tuple[Tensor, Tensor]:
+    def wave(self, turn: Turn) -> tuple[Any, Any]:
         """Cosine and sine of an angle; tensors even for a number, whose 0 by rounding is not one by structure."""
-        if isinstance(angle, Slot):
-            cos, sin = self._wave(angle.name, self._families[angle.name])  # of the whole family at once
-            return cos[angle.index], sin[angle.index]
+        if isinstance(turn.angle, Slot):
+            name = turn.angle.name
+            cos, sin = self._wave(name, self._families[name])  # of the whole family at once
+            return cos[turn.angle.index], sin[turn.angle.index]
+        if (found := self._waves.get(turn.number)) is None:
+            found = self._waves[turn.number] = self._new(turn.angle)
+        return found
+
+    def _new(self, angle: Angle) -> tuple[Any, Any]:
         offset, slopes, bent = parts(angle, self.slots)
         if isinstance(offset, Tensor) and len(slopes) == 1 and not bent:
             ((feature, slope),) = slopes.items()
             x = self.features[feature]
             if isinstance(slope, float) and 4 * (x.numel() + offset.numel()) < _entries(x.shape, offset.shape):
                 # By the addition theorem: four products cost less than a cosine and a sine of their own.
-                a, b = self._wave((feature, slope), x if slope == 1.0 else slope * x)
-                c, d = self._wave(angle, offset)
-                return _rotate(c, d, a, b)
-        bound = value(angle, self.features, self.slots)
-        return self._wave(angle, torch.as_tensor(bound, dtype=self.like.dtype, device=self.like.device))
+                cos, sin = self._wave((feature, slope), x if slope == 1.0 else slope * x)
+                return _rotate(torch.cos(offset), torch.sin(offset), cos, sin)
+        bound = joined(offset, slopes, bent, self.features, self.slots)
+        bound = torch.as_tensor(bound, dtype=self.like.dtype, device=self.like.device)
+        return torch.cos(bound), torch.sin(bound)
 
-    def _wave(self, key: Any, angle: Tensor) -> tuple[Any, Any]:
+    def _wave(self, key: str | tuple[int, float], angle: Tensor) -> tuple[Any, Any]:
         if key not in self._waves:
             self._waves[key] = torch.cos(angle), torch.sin(angle)
         return self._waves[key]
@@ -225,7 +147,7 @@ def _walk(turns: Sequence[Turn], start: Sequence[float], inputs: _Inputs) -> tup
     vector: list[Component] = [entry or None for entry in start]
     kept: list[Component] = []
     for turn in turns:
-        cos, sin = inputs.wave(turn.angle)
+        cos, sin = inputs.wave(turn)
         vector[turn.i], vector[turn.j] = p, q = _rotate(vector[turn.i], vector[turn.j], cos, sin)
         kept += p, q, cos, sin
     return vector, kept
@@ -299,6 +221,7 @@ class _Credits:
         self._wanted = dict(zip(self._tensors, wanted, strict=True))
         self._grids = {name: tensor.shape[:-1] for name, tensor in self._tensors.items()}
         self._sums: dict[tuple[str, int], Tensor] = {}
+        self._by_x: dict[tuple[int, torch.Size], Tensor] = {}
 
     @cached_property
     def _inputs(self) -> _Inputs:
@@ -327,7 +250,7 @@ class _Credits:
 
     def _encoding(self, term: Encode, gradient: Tensor, sums: dict[torch.Size, Tensor]) -> None:
         if term.through == "arccos":
-            inner = value(Encode(term.scale, term.shift, term.feature), self._inputs.features, self._inputs.slots)
+            inner = value(term.argument, self._inputs.features, self._inputs.slots)
             gradient, sums = -gradient * torch.rsqrt(1 - inner.square()), {}
         if isinstance(term.shift, Slot):
             self._add(term.shift.name, term.shift.index, gradient, sums)
@@ -335,12 +258,12 @@ class _Credits:
             x = self._tensors["x"][..., term.feature]
             self._add(term.scale.name, term.scale.index, gradient * x, {})
         if self._wanted["x"]:
-            scale = term.scale
+            scale, place = term.scale, (term.feature, gradient.shape)
             if isinstance(scale, Slot):
-                gradient = gradient * self._inputs.slots[scale.name][scale.index]
-            elif scale != 1.0:
-                gradient = gradient * scale
-            self._add("x", term.feature, gradient, {})
+                scale = self._inputs.slots[scale.name][scale.index]
+            before = self._by_x.get(place)
+            # Added up before anything is summed over edges.
+            self._by_x[place] = _times(gradient, scale) if before is None else affine(before, scale, gradient)
 
     def _add(self, name: str, index: int, gradient: Tensor, sums: dict[torch.Size, Tensor]) -> None:
         if self._wanted[name]:
@@ -351,6 +274,8 @@ class _Credits:
 
     def gradients(self) -> Iterator[Tensor | None]:
         """Of x, then of every slot; None where none is wanted."""
+        for (feature, _), gradient in self._by_x.items():
+            self._add("x", feature, gradient, {})
         for name, tensor in self._tensors.items():
             if not self._wanted[name]:
                 yield None

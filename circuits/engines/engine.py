@@ -1,7 +1,7 @@
 """The contract every engine fulfils."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import ClassVar, Self, final
 
@@ -63,11 +63,13 @@ class Engine(ABC):
         values = values.to(dtype=dtype, device=x.device).expand(*grid, len(circuit.strings))
         if suspicious(values):
             check_values(circuit, x, params)
-        values = _anchored(values, circuit, x, params)
+        values = anchored(values, _ignored(circuit, x, params))
         return values[..., 0] if isinstance(circuit.readout, str) else values
 
     @final
-    def contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+    def contract(
+        self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor, judged: bool = True
+    ) -> Tensor:
         r"""The sum over inputs $y_o = \sum_i w_{oi} f_{oi}(x_i)$, the only thing a layer needs.
 
         Args:
@@ -75,6 +77,7 @@ class Engine(ABC):
             x: `(*batch, in)`.
             params: slot name to `(out, in, n)`; 1 for out or in shares, leading batch dimensions are per-sample.
             weight: `(out, in)`, leading batch dimensions allowed.
+            judged: whether the values are judged by the result; a caller that adds to it may do that with the total.
 
         Returns:
             `(*batch, out)`, in the promoted dtype of the inputs, or that of autocast. Sums are rounded once, at the
@@ -93,9 +96,9 @@ class Engine(ABC):
             dtype = autocast_dtype(x.device) or dtype
         with full_precision(x.device):
             y = self._contract(circuit, x.to(working), _to(params, working), weight.to(working))
-        if suspicious(y):
+        if judged and suspicious(y):
             check_values(circuit, x, params, weight)
-        return _anchored(y.to(dtype=dtype, device=x.device), circuit, x, params)
+        return anchored(y.to(dtype=dtype, device=x.device), _ignored(circuit, x, params))
 
     def _require(self, circuit: Circuit) -> None:
         if (reason := self.unsupported(circuit)) is not None:
@@ -157,9 +160,20 @@ def edges(params: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.reshape(torch.Size((1, 1, *tensor.shape))[-3:]) for name, tensor in params.items()}
 
 
-def per_sample(params: Mapping[str, Tensor], weight: Tensor) -> bool:
-    """Whether slots or weights of a layer have batch dimensions of their own."""
-    return weight.ndim > 2 or any(tensor.ndim > 3 for tensor in params.values())
+def per_sample(params: Iterable[torch.Size], weight: torch.Size) -> bool:
+    """Whether slots or weights of these shapes have batch dimensions of their own."""
+    return len(weight) > 2 or any(len(shape) > 3 for shape in params)
+
+
+def anchored(values: Tensor, tensors: Iterable[Tensor]) -> Tensor:
+    """`values`, connected to those `tensors` that want a gradient, but do not reach any readout.
+
+    The derivative is zero there, not missing: optimisers and distributed training count on a gradient.
+    """
+    for tensor in tensors:
+        if tensor.requires_grad:
+            values = values + tensor.reshape(-1)[:0].sum()  # of nothing: NaN in what has no say does no harm
+    return values
 
 
 def _dtypes(*tensors: Tensor) -> tuple[torch.dtype, torch.dtype]:
@@ -172,16 +186,10 @@ def _to(params: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     return {name: tensor.to(dtype) for name, tensor in params.items()}
 
 
-def _anchored(values: Tensor, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-    """`values`, connected to what wants a gradient but does not reach any readout.
-
-    The derivative is zero there, not missing: optimisers and distributed training count on a gradient.
-    """
+def _ignored(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
+    """What the circuit asks for and no readout sees."""
     data, slots = _unseen(circuit)
-    for tensor in (*([x] if data else ()), *(params[name] for name in slots)):
-        if tensor.requires_grad:
-            values = values + tensor.reshape(-1)[:0].sum()  # of nothing: NaN in what has no say does no harm
-    return values
+    return [x] * data + [params[name] for name in slots]
 
 
 @derived

@@ -9,9 +9,8 @@ $y_{bo} = \sum_{ki} r_k(v_{bi})\, w_{oi} c_{koi}$: the batch never meets a circu
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -20,16 +19,16 @@ from torch import Tensor
 from circuits.angles import bind
 from circuits.bandwidth import bandwidth, chebyshev_degree, chebyshev_error
 from circuits.bases import Basis, Chebyshev, Fourier, constants
-from circuits.checks import batched, check_budget, concrete, is_real, values_visible
+from circuits.checks import check_budget, concrete, is_real, values_visible
 from circuits.circuit import Circuit
-from circuits.derivatives import differentiated, onto, transformed
+from circuits.derivatives import rows_within, transformed
 from circuits.derived import derived
 from circuits.engines.bloch import Bloch
-from circuits.engines.engine import Engine, edges
+from circuits.engines.engine import Engine, edges, per_sample
+from circuits.engines.product import Product, product
 from circuits.engines.statevector import Statevector
 from circuits.lower import facts, in_phase
 from circuits.precision import full_precision
-from circuits.scratch import scratch
 from circuits.shapes import broadcast
 
 TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
@@ -104,7 +103,7 @@ class Spectral(Engine):
         expansion = self.expand(circuit, x, params)
         grids = max(tensor.ndim - 1 for tensor in (*params.values(), x))
         nodes = expansion.nodes.reshape(-1, *[1] * grids, 1).expand(*[-1] * (grids + 1), expansion.circuit.features)
-        values = _engine(expansion.circuit)._evaluate(expansion.circuit, nodes, params)
+        values = direct(expansion.circuit)._evaluate(expansion.circuit, nodes, params)
         values = _at_least(values, (expansion.basis.size, *[1] * (grids + 1)))
         _, analysis, _ = constants(expansion.basis, x.dtype, x.device)
         with full_precision(x.device):
@@ -129,15 +128,15 @@ class Spectral(Engine):
     def expanded(self, expansion: Expansion, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         """The weighted sum over inputs by an expansion of `layer`."""
         basis, nodes, v = expansion.basis, expansion.nodes[:, None, :, None], expansion.variable
-        values = _engine(expansion.circuit)._evaluate(expansion.circuit, nodes, edges(params))[..., 0]
+        values = direct(expansion.circuit)._evaluate(expansion.circuit, nodes, edges(params))[..., 0]
         values = _at_least(values, (basis.size, 1, 1))
         outs, ins = weight.shape
         rows = v.reshape(-1, ins)
         if transformed():
-            y = _product(basis, rows, values, weight)
+            y = product(basis, rows, values, weight)
         else:
-            size = max(1, int(self.budget * 2**20 / (basis.size * ins * v.element_size())))
-            y = _Product.apply(basis, size, rows, values, weight)
+            size = rows_within(self.budget, basis.size * ins * v.element_size())
+            y = Product.apply(basis, size, rows, values, weight)
         return y.reshape(*v.shape[:-1], outs)
 
     def expand(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], by_column: bool = False) -> Expansion:
@@ -217,108 +216,9 @@ class Spectral(Engine):
 
 def expands(x: torch.Size, params: Sequence[torch.Size], weight: torch.Size) -> bool:
     """Whether a layer of these shapes is one product: slots are neither per sample nor shared by all outputs."""
-    if not x.numel() or len(weight) > 2 or any(len(shape) > 3 for shape in params):
+    if not x.numel() or per_sample(params, weight):
         return False
     return weight[0] == 1 or any(shape[-3] > 1 for shape in params if len(shape) == 3)
-
-
-class _Product(torch.autograd.Function):
-    """`_product` in parts of `rows` samples, whose backward makes the features anew."""
-
-    @staticmethod
-    def forward(ctx: Any, basis: Basis, rows: int, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
-        with full_precision(v.device):
-            constant, coefficients = _coefficients(basis, values, weight)
-            waves, y = basis.waves(v), v.new_empty(len(v), len(weight))
-            for part, features in _parts(basis, rows, waves, v):
-                torch.addmm(constant, features.flatten(1), coefficients.T, out=y[part])
-        ctx.basis, ctx.rows = basis, rows
-        ctx.save_for_backward(v, values, weight, coefficients, *waves)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        (grad,) = grads
-        v, values, weight, coefficients, *waves = ctx.saved_tensors
-        basis, wanted = ctx.basis, ctx.needs_input_grad[2:]
-        if torch.is_grad_enabled() or batched(grad):
-            with full_precision(v.device):
-                twin = partial(_product, basis)
-                return None, None, *differentiated(twin, (v, values, weight), wanted, grad)
-        with full_precision(v.device):
-            by_v, pull = _backward(basis, ctx.rows, v, waves, coefficients, grad, wanted)
-            if pull is None:
-                return None, None, by_v, None, None
-            _, analysis, _ = constants(basis, v.dtype, v.device)
-            weighted = (analysis.T @ pull.flatten(1)).view(pull.shape)
-        by_values = onto(weighted * weight, values.shape) if wanted[1] else None
-        return None, None, by_v, by_values, (weighted * values).sum(0) if wanted[2] else None
-
-
-def _backward(
-    basis: Basis,
-    rows: int,
-    v: Tensor,
-    waves: Sequence[Tensor],
-    coefficients: Tensor,
-    grad: Tensor,
-    wanted: tuple[bool, ...],
-) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of v, and of all coefficients `(size, out, in)`."""
-    outs, ins, size = grad.shape[1], v.shape[1], basis.size
-    *_, derivative = constants(basis, v.dtype, v.device)
-    by_v = slopes = room = pull = None
-    if wanted[0]:
-        # The derivative of an expansion is one, too: sums of the same features with other coefficients.
-        constant, *others = torch.matmul(derivative[:, 1:], coefficients.view(outs, size - 1, ins)).unbind(1)
-        by_v = grad @ constant if basis.constant_slopes else torch.zeros_like(v)
-        slopes = torch.cat([constant[:, :0], *others], 1)
-        room = scratch(v, (min(rows, len(v)), (size - 1) * ins), "slopes")
-    if wanted[1] or wanted[2]:
-        pull = torch.zeros_like(coefficients)
-    for part, features in _parts(basis, rows, waves, v):
-        if pull is not None:
-            pull.addmm_(grad[part].T, features.flatten(1))
-        if slopes is not None and by_v is not None and room is not None:
-            sloped = torch.mm(grad[part], slopes, out=room[: len(features)])
-            by_v[part] += features.mul_(sloped.view_as(features)).sum(1)
-    if pull is None:
-        return by_v, None
-    everything = pull.new_empty(size, outs, ins)
-    everything[0] = grad.sum(0)[:, None]
-    everything[1:] = pull.view(outs, size - 1, ins).transpose(0, 1)
-    return by_v, everything
-
-
-def _product(basis: Basis, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
-    r"""$y_{bo} = \sum_{ki} r_k(v_{bi})\, w_{oi} c_{koi}$: the plain twin.
-
-    Args:
-        basis: of the features r.
-        v: their argument, `(rows, in)`.
-        values: at the nodes, `(size, out or 1, in or 1)`, from which the coefficients c follow.
-        weight: `(out, in)`.
-    """
-    constant, coefficients = _coefficients(basis, values, weight)
-    return constant + basis.features(v).flatten(1) @ coefficients.T
-
-
-def _coefficients(basis: Basis, values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """The constant of each output, `(out,)`, and the coefficients of features of inputs, `(out, (size - 1) * in)`."""
-    _, analysis, _ = constants(basis, weight.dtype, weight.device)
-    weighted = values * weight
-    coefficients = (analysis @ weighted.flatten(1)).view(weighted.shape)
-    return coefficients[0].sum(-1), coefficients[1:].transpose(0, 1).flatten(1)
-
-
-def _parts(basis: Basis, rows: int, waves: Sequence[Tensor], like: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """The features of `rows` samples at a time, in one and the same memory."""
-    memory = scratch(like, (min(rows, len(like)), basis.size - 1, like.shape[1]), "features")
-    for start in range(0, len(like), rows):
-        part = slice(start, start + rows)
-        features = memory[: len(like[part])]
-        basis.fill(features, [wave[part] for wave in waves])
-        yield part, features
 
 
 @derived
@@ -332,15 +232,15 @@ def _unsupported(circuit: Circuit) -> str | None:
         if known.degree is None or not all(isinstance(number, float) for number in phase):
             return (
                 f"its data enter through {encoding}, so that edges have no phase in common to expand in; use "
-                f"'{_engine(circuit).name}', or fix scale and shift, as in px(3, scale=1, shift=0)"
+                f"'{direct(circuit).name}', or fix scale and shift, as in px(3, scale=1, shift=0)"
             )
     if known.degree is not None and known.degree > _MOST:
-        return f"its degree {known.degree} is above {_MOST}; use '{_engine(circuit).name}'"
+        return f"its degree {known.degree} is above {_MOST}; use '{direct(circuit).name}'"
     return None
 
 
-def _engine(circuit: Circuit) -> Engine:
-    """What evaluates a circuit at the nodes."""
+def direct(circuit: Circuit) -> Engine:
+    """The engine that evaluates a circuit as it stands, with no expansion: at the nodes, and where none is worth it."""
     return _BLOCH if _BLOCH.supports(circuit) else _STATEVECTOR
 
 

@@ -16,7 +16,7 @@ from circuits.checks import batched
 from circuits.circuit import Circuit
 from circuits.derivatives import by_hand, differentiated, transformed
 from circuits.engines.blocks import gathered, in_blocks
-from circuits.engines.engine import Engine
+from circuits.engines.engine import Engine, anchored
 from circuits.engines.program import Program, program
 from circuits.engines.readout import pulled, read
 from circuits.engines.sweeps import Phases, Register, Workspace
@@ -41,10 +41,7 @@ class Statevector(Engine):
                 values = _Evolution.apply(compiled, *angles)
             else:
                 values = _values(compiled, angles, Register if transformed() else Workspace)
-        for name in compiled.unseen:
-            if inputs[name].requires_grad:
-                values = values + 0 * inputs[name].sum()
-        return values.movedim(0, -1)
+        return anchored(values.movedim(0, -1), [inputs[name] for name in compiled.unseen])
 
     def __repr__(self) -> str:
         return "Statevector()"

@@ -476,7 +476,8 @@ def test_memory_met_in_inference_mode_serves_training():
         layer(torch.rand(900, 16))
     layer(x).square().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in layer.parameters() if parameter.grad is not None)
-    assert layer.weight.grad is not None and layer.weight.grad.any()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.any()
 
 
 def test_threads_have_memory_of_their_own():

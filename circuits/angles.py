@@ -54,22 +54,22 @@ def joined(
 
 def parts(angle: Angle, slots: Mapping[str, Entries]) -> tuple[Any, dict[int, Any], list[Encode]]:
     """`angle` as an offset, a slope for each feature, and what enters through arccos."""
-
-    def of(number: float | Slot) -> Any:
-        return slots[number.name][number.index] if isinstance(number, Slot) else number
-
     offset: Any = 0.0
     slopes: dict[int, Any] = {}
     bent: list[Encode] = []
     for term in terms(angle):
         if not isinstance(term, Encode):
-            offset = _plus(offset, of(term))
+            offset = _plus(offset, _entry(term, slots))
         elif term.through == "arccos":
             bent.append(term)
         else:
-            offset = _plus(offset, of(term.shift))
-            slopes[term.feature] = _plus(slopes.get(term.feature, 0.0), of(term.scale))
+            offset = _plus(offset, _entry(term.shift, slots))
+            slopes[term.feature] = _plus(slopes.get(term.feature, 0.0), _entry(term.scale, slots))
     return offset, slopes, bent
+
+
+def _entry(number: float | Slot, slots: Mapping[str, Entries]) -> Any:
+    return slots[number.name][number.index] if isinstance(number, Slot) else number
 
 
 def _plus(first: Any, second: Any) -> Any:

@@ -4,6 +4,11 @@ from collections.abc import Callable
 from functools import lru_cache, wraps
 from typing import ParamSpec, TypeVar
 
+import torch
+
+TAKES_CONSTANTS = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 9)
+"""Whether `torch.compile` takes what is derived for a constant: 2.13 does, 2.6 does not."""
+
 Keys = ParamSpec("Keys")
 Fact = TypeVar("Fact")
 
@@ -16,6 +21,7 @@ def derived(function: Callable[Keys, Fact]) -> Callable[Keys, Fact]:
     def constant(*keys: Keys.args, **options: Keys.kwargs) -> Fact:
         return remembered(*keys, **options)
 
-    # All that `torch.compiler.assume_constant_result` does, but for the second it takes to import the compiler.
-    constant._dynamo_marked_constant = True  # pyright: ignore[reportAttributeAccessIssue]
+    # All that `torch.compiler.assume_constant_result` does, but for the second it takes to import the compiler. Older
+    # compilers know no constant functions of dataclasses: there the graph breaks as by `torch.compiler.disable`.
+    setattr(constant, "_dynamo_marked_constant" if TAKES_CONSTANTS else "_torchdynamo_disable", True)
     return constant

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from circuits import Circuit, Encode, Gate, Slot
 from circuits.engines import get
+from circuits.gates import GATES
 from judge import assert_same, derivatives, report
 from random_circuits import circuits, inputs, seeds
 from tolerances import EXACT, SHIFTED, SINGLE
@@ -273,6 +274,18 @@ def test_constants_made_under_autocast_are_not_rounded():
     with torch.autocast("cpu", torch.bfloat16):
         assert_same(report(statevector, circuit, x, params), expected, SINGLE)
     assert_same(report(statevector, circuit, x, params), expected, SINGLE)
+
+
+@pytest.mark.parametrize("angle", [1e-6, -6e-8, 1e-12])
+@pytest.mark.parametrize("name", [name for name, kind in GATES.items() if kind.axis])
+def test_small_rotations_are_rotations(name, angle):
+    """A number that is nearly 0 is no Clifford gate, whose turn of the readout would be exact."""
+    gates = (Gate("H", 0), Gate("RX", 1, 0.5), Gate(name, range(GATES[name].wires), angle))
+    circuit = Circuit(gates, ("IX", "XY", "YZ", "ZX"))
+    x = torch.zeros(1, dtype=F64)
+    # Within rounding: an angle of 1e-12 that is lost would be an error of 1e-12.
+    torch.testing.assert_close(statevector(circuit, x, {}), reference(circuit, x, {}), rtol=0, atol=2e-15)
+
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch itself, at graph breaks

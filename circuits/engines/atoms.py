@@ -159,9 +159,11 @@ def _image(atom: Atom, sign: float, string: str) -> tuple[float, str] | None:
 def _turned(atom: Atom, letters: tuple[str, ...]) -> tuple[float, tuple[str, ...]] | None:
     matrix = atom.unitary.conj().T @ kron(PAULI[letter] for letter in letters) @ atom.unitary
     for image in product(PAULI, repeat=len(letters)):
-        overlap = float(np.trace(kron(PAULI[letter] for letter in image) @ matrix).real) / len(matrix)
-        if abs(overlap) > 1 - 1e-12:
-            return float(round(overlap)), image
+        string = kron(PAULI[letter] for letter in image)
+        sign = float(np.sign(np.trace(string @ matrix).real))
+        # Entry by entry: the overlap of what a rotation by 1e-8 turns with what it does not is 1 to all digits.
+        if np.abs(matrix - sign * string).max() < 4e-15:
+            return sign, image
     return None
 
 

@@ -1,0 +1,153 @@
+r"""Circuits in the gates that superconducting devices have: RZ, SX, X, and CNOT or CZ between wires.
+
+RZ is a change of frame there: it takes no time and makes no error. Every other gate is a pulse, so that the number of
+SX and X, and where they stand, decides what noise does; what is simulated under noise is what a device runs.
+
+References: McKay et al., Efficient Z gates for quantum computing, 2017, arXiv:1612.00858; folding: Giurgica-Tiron et
+al., Digital zero noise extrapolation for quantum error mitigation, 2020, arXiv:2005.10921.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import reduce
+
+from circuits.checks import is_real
+from circuits.circuit import Circuit, Encode, Gate, Slot, add, terms
+from circuits.derived import derived
+from circuits.errors import UnsupportedCircuit
+from circuits.gates import GATES
+from circuits.lower import simplify
+
+PULSES = ("SX", "X", "CNOT", "CZ")
+"""Native gates that take time, and make errors."""
+
+_HALF, _TURN = math.pi / 2, math.pi
+
+# One-wire gates but RZ, SX and X as those, up to a phase: RZ by numbers, and "angle" for RZ by the angle plus pi.
+_ONE_WIRE: dict[str, tuple[str | float, ...]] = {
+    "H": (_HALF, "SX", _HALF),
+    "Y": (_TURN, "X"),
+    "Z": (_TURN,),
+    "S": (_HALF,),
+    "T": (_HALF / 2,),
+    "RX": (_HALF, "SX", "angle", "SX", _HALF),
+    "RY": ("SX", "angle", "SX", _TURN),
+}
+
+_TO_Z = {"X": (_HALF, "SX", _HALF), "Y": ("SX",)}
+"""What turns a letter into Z, so that measuring Z measures it."""
+
+
+@derived
+def native(circuit: Circuit) -> Circuit:
+    r"""The simplified circuit in RZ, SX, X, CNOT and CZ, whose value is the same.
+
+    A rotation about X or Y is two SX with an RZ in between, $R_X(t) = R_Z(\pi/2)\, S_X R_Z(t + \pi)\, S_X R_Z(\pi/2)$.
+
+    Raises:
+        UnsupportedCircuit: for controlled rotations.
+    """
+    plain = simplify(circuit)
+    return simplify(Circuit(tuple(gate for each in plain.gates for gate in _lowered(each)), plain.readout, plain.label))
+
+
+def _lowered(gate: Gate) -> Iterator[Gate]:
+    if gate.name == "SWAP":
+        first, second = gate.wires
+        for wires in ((first, second), (second, first), (first, second)):
+            yield Gate("CNOT", wires)
+    elif GATES[gate.name].controlled and gate.angle is not None:
+        raise UnsupportedCircuit(
+            f"Gate {gate} has no native form here: write controlled rotations with CNOT and rotations of the target."
+        )
+    elif gate.name not in _ONE_WIRE:
+        yield gate
+    else:
+        for part in _ONE_WIRE[gate.name]:
+            if part == "angle":
+                yield Gate("RZ", gate.wires, add(gate.angle or 0.0, math.pi))
+            else:
+                yield _native_gate(part, gate.wires[0])
+
+
+def _native_gate(part: str | float, wire: int) -> Gate:
+    return Gate(part, wire) if isinstance(part, str) else Gate("RZ", wire, part)
+
+
+@derived
+def measured(circuit: Circuit, string: str) -> Circuit:
+    """`circuit` with native gates after which measuring Z measures `string`, one of its readout strings."""
+    turns = (_native_gate(part, wire) for wire, letter in enumerate(string) for part in _TO_Z.get(letter, ()))
+    readout = "".join("Z" if letter in _TO_Z else letter for letter in string)
+    return Circuit((*circuit.gates, *turns), readout, circuit.label)
+
+
+@derived
+def folded(circuit: Circuit, scale: float) -> Circuit:
+    r"""A native circuit with its pulses stretched: G becomes $G G^\dagger G$ until there are `scale` times as many.
+
+    $S_X^\dagger$ is $R_Z(\pi) S_X R_Z(\pi)$, X, CNOT and CZ undo themselves. For an odd integer every pulse becomes
+    `scale` of them; otherwise some become two more than others, spread evenly over the circuit.
+
+    Args:
+        circuit: of native gates; nothing may simplify it afterwards.
+        scale: at least 1.
+    """
+    if not is_real(scale) or scale < 1:
+        raise ValueError(f"Argument `scale` must be a number of at least 1, but is {scale!r}.")
+    pulses = [k for k, gate in enumerate(circuit.gates) if gate.name in PULSES]
+    pairs = round((scale - 1) * len(pulses) / 2)
+    gates: list[Gate] = []
+    done = 0
+    for gate in circuit.gates:
+        gates.append(gate)
+        if gate.name in PULSES:
+            done += 1
+            for _ in range(pairs * done // len(pulses) - pairs * (done - 1) // len(pulses)):
+                gates += [*_inverse(gate), gate]
+    return Circuit(tuple(gates), circuit.readout, circuit.label)
+
+
+def _inverse(gate: Gate) -> list[Gate]:
+    if gate.name != "SX":
+        return [gate]
+    turn = Gate("RZ", gate.wires, math.pi)
+    return [turn, gate, turn]
+
+
+def pulses(circuit: Circuit) -> int:
+    """How many gates of a native circuit are pulses."""
+    return sum(gate.name in PULSES for gate in circuit.gates)
+
+
+@derived
+def side_by_side(circuit: Circuit, copies: int) -> Circuit:
+    """`copies` of a circuit on wires of their own, each with slots of its own: entry k of copy c is entry c n + k of n.
+
+    The readout is that of every copy at once.
+    """
+    lengths = circuit.slots
+
+    def own(part: float | Slot, copy: int) -> float | Slot:
+        return Slot(part.name, copy * lengths[part.name] + part.index) if isinstance(part, Slot) else part
+
+    def moved(term: float | Slot | Encode, copy: int) -> float | Slot | Encode:
+        if not isinstance(term, Encode):
+            return own(term, copy)
+        return Encode(own(term.scale, copy), own(term.shift, copy), term.feature, term.through)
+
+    gates = (
+        Gate(
+            gate.name,
+            tuple(copy * circuit.wires + wire for wire in gate.wires),
+            None if gate.angle is None else reduce(add, [moved(term, copy) for term in terms(gate.angle)]),
+        )
+        for copy in range(copies)
+        for gate in circuit.gates
+    )
+    return Circuit(tuple(gates), tuple(string * copies for string in circuit.strings), circuit.label)
+
+
+def coin() -> Circuit:
+    """A qubit turned by an angle: the circuit that any function of one angle on one wire amounts to."""
+    return Circuit((Gate("RY", 0, Slot("angle")),))

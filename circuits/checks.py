@@ -166,15 +166,30 @@ def _check_kind(name: str, tensor: object) -> Tensor:
     return tensor
 
 
-def check_sampling(shots: int | None, seed: int | None) -> None:
-    """Refuse impossible numbers of shots and seeds."""
-    for name, value, least in (("shots", shots, 1), ("seed", seed, 0)):
-        if value is None:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"Argument `{name}` must be an int or None, but is {value!r}.")
-        if value < least:
-            raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
+def check_shots(shots: int | Tensor | None) -> int | Tensor | None:
+    """Refuse impossible numbers of shots; a tensor of them is for rows that have their own."""
+    if isinstance(shots, Tensor):
+        if shots.is_floating_point() or shots.is_complex() or shots.dtype == torch.bool:
+            raise TypeError(f"Argument `shots` must hold ints, but is {shots.dtype}: call .long() on it.")
+        if (shots < 1).any():
+            raise ValueError(f"Argument `shots` must be at least 1, but is {int(shots.min())}.")
+        return shots
+    return _check_int("shots", shots, 1)
+
+
+def check_seed(seed: int | None) -> int | None:
+    """Refuse impossible seeds."""
+    return _check_int("seed", seed, 0)
+
+
+def _check_int(name: str, value: int | None, least: int) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"Argument `{name}` must be an int or None, but is {value!r}.")
+    if value < least:
+        raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
+    return value
 
 
 def check_budget(budget: object) -> float:

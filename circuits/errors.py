@@ -1,4 +1,4 @@
-"""The two errors a caller can act on; everything else is a plain TypeError or ValueError."""
+"""The errors a caller can act on; everything else is a plain TypeError or ValueError."""
 
 from importlib import import_module
 from typing import Any
@@ -10,6 +10,10 @@ class UnsupportedCircuit(ValueError):
 
 class EngineUnavailable(ImportError):
     """A third-party package that an engine stands on is not installed; the message has the pip line."""
+
+
+class DeviceError(RuntimeError):
+    """A device or its provider failed for good; the message names the job, and says what is kept."""
 
 
 def third_party(module: str, extra: str) -> Any:

@@ -1,4 +1,4 @@
-r"""Parameter shift: exact gradients for engines that only return values.
+r"""Gradients for engines that only return values: parameter shift, simultaneous perturbation, and simulation.
 
 For $R(\phi) = \exp(-i\phi P/2)$ the value is $a + b\cos\phi + c\sin\phi$ in each angle, so
 $f'(\phi) = \tfrac12 [f(\phi + \tfrac\pi2) - f(\phi - \tfrac\pi2)]$ exactly; a controlled rotation adds the frequency
@@ -10,18 +10,21 @@ arXiv:2104.05695.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from circuits.angles import bind, template
+from circuits.checks import is_real
 from circuits.circuit import Circuit, Slot
 from circuits.lower import simplify
 
-Run = Callable[[Circuit, Tensor], Tensor]
-"""A circuit whose angles are `Slot("angle", k)` and angles `(N, A)`, float64 on the CPU, to values `(N, readouts)`."""
+Run = Callable[[Circuit, Tensor, Tensor | None], Tensor]
+"""A circuit whose angles are `Slot("angle", k)`, angles `(N, A)`, float64 on the CPU, and the shots of each row, `(N,)`
+or None, to values `(N, columns)`."""
 
 Rule = tuple[tuple[float, float], ...]
 r"""Pairs (coefficient c, shift s) with $f'(\phi) = \sum c f(\phi + s)$."""
@@ -37,10 +40,27 @@ FOUR_TERM: Rule = (
 )
 
 
+Evaluate = Callable[[Tensor], Tensor]
+"""Angles `(M N, A)` of a circuit, M tables of the same N rows, to values `(M N, columns)`."""
+
+
+class Gradient(Protocol):
+    """How values that no derivative goes through get one."""
+
+    def __call__(self, evaluate: Evaluate, circuit: Circuit, columns: Sequence[Tensor]) -> Tensor:
+        """`evaluate` on the columns of angles, `(N,)` each, connected to them."""
+        ...
+
+
 def evaluate_table(
-    circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], run: Run, differentiable: bool = False
+    circuit: Circuit,
+    x: Tensor,
+    params: Mapping[str, Tensor],
+    run: Run,
+    gradient: Gradient | None,
+    shots: Tensor | None = None,
 ) -> Tensor:
-    """Values `(*grid, readouts)` from `run`, differentiable (in reverse) to any order in x and every parameter.
+    """Values `(*grid, columns)` from `run`, differentiable in x and every parameter.
 
     The circuit is simplified first, so that angles which share a derivative are one angle and are shifted once. All
     samples, edges and shifted angles of a gradient go to `run` as one table. Grid points that share all their angles,
@@ -51,25 +71,126 @@ def evaluate_table(
         x: `(*grid, features)`.
         params: slot name to `(*grid, n)`.
         run: the backend.
-        differentiable: whether torch differentiates through `run` itself, so that nothing needs to be shifted.
+        gradient: where derivatives come from; None if torch differentiates through `run` itself.
+        shots: of every evaluation, broadcasting with the grid.
     """
     plain, angles = template(simplify(circuit))
-    readouts = len(circuit.strings)
-    if not angles:
-        return run(plain, torch.zeros(1, 0, dtype=torch.float64))[0]
-
-    def evaluate(table: Tensor) -> Tensor:
-        return run(plain, table) if len(table) else table.sum(-1, keepdim=True).expand(0, readouts)
-
     # Before scale * x is formed: a large angle in float32 has few digits left after the decimal point.
     x, params = x.double(), {name: tensor.double() for name, tensor in params.items()}
     bound = [torch.as_tensor(bind(angle, x, params)) for angle in angles]
-    grid = torch.broadcast_shapes(*(angle.shape for angle in bound))
+    grid = torch.broadcast_shapes(*(angle.shape for angle in bound), () if shots is None else shots.shape)
     columns = [angle.expand(grid).reshape(-1).cpu() for angle in bound]
-    if differentiable:
-        return evaluate(torch.stack(columns, dim=-1)).reshape(*grid, readouts)
-    rules = [TWO_TERM if len(gate.wires) == 1 else FOUR_TERM for gate in plain.gates if isinstance(gate.angle, Slot)]
-    return _Shift.apply(evaluate, rules, *columns).reshape(*grid, readouts)
+    counts = None if shots is None else shots.expand(grid).reshape(-1).cpu()
+
+    def evaluate(table: Tensor) -> Tensor:
+        repeats = len(table) // len(counts) if counts is not None and len(counts) else 0
+        return run(plain, table, None if counts is None else counts.repeat(repeats))
+
+    if not columns:
+        values = evaluate(torch.zeros(math.prod(grid), 0, dtype=torch.float64))
+    elif gradient is None:
+        values = evaluate(torch.stack(columns, dim=-1))
+    else:
+        values = gradient(evaluate, plain, columns)
+    return values.reshape(*grid, values.shape[-1])
+
+
+class Shift:
+    """The parameter-shift rule: exact, to any order, by two rows an angle, or four for controlled rotations."""
+
+    def __call__(self, evaluate: Evaluate, circuit: Circuit, columns: Sequence[Tensor]) -> Tensor:
+        """See `Gradient`."""
+        rules = [
+            TWO_TERM if len(gate.wires) == 1 else FOUR_TERM for gate in circuit.gates if isinstance(gate.angle, Slot)
+        ]
+        return _Shift.apply(evaluate, rules, *columns)
+
+    def __repr__(self) -> str:
+        return "Shift()"
+
+
+class Spsa:
+    r"""Simultaneous perturbation: two rows whatever the number of angles, in a direction that is drawn.
+
+    With $\Delta_k = \pm 1$ drawn for every row, $g_k = \Delta_k [f(\phi + c\Delta) - f(\phi - c\Delta)] / 2c$ is the
+    gradient on average, up to $O(c^2)$. Its noise is that of the direction: it pays where jobs are dear, not shots.
+
+    Args:
+        step: c, in radians.
+        repeats: directions to average over.
+        seed: of the directions, which are new ones at every step.
+
+    Reference: Spall, Multivariate stochastic approximation using a simultaneous perturbation gradient approximation,
+    IEEE Transactions on Automatic Control 37, 1992.
+    """
+
+    def __init__(self, step: float = 0.2, repeats: int = 1, seed: int | None = None) -> None:
+        if not is_real(step) or not 0 < step <= math.pi / 2:
+            raise ValueError(f"Argument `step` must be above 0 and at most pi/2, but is {step!r}.")
+        if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
+            raise ValueError(f"Argument `repeats` must be an int of at least 1, but is {repeats!r}.")
+        self.step, self.repeats, self.generator = step, repeats, generator(seed)
+
+    def __call__(self, evaluate: Evaluate, circuit: Circuit, columns: Sequence[Tensor]) -> Tensor:
+        """See `Gradient`."""
+        return _Spsa.apply(self, evaluate, *columns)
+
+    def __repr__(self) -> str:
+        return f"Spsa(step={self.step}, repeats={self.repeats})"
+
+
+class Simulator:
+    """Values from the device, derivatives from an engine that simulates it: no runs beyond those of the values.
+
+    The derivative is as biased as the simulation is wrong; with the noise of the device's calibration that is little.
+
+    Args:
+        engine: what torch differentiates through, such as `Bloch()` or `Noisy(noise)`.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        if not callable(getattr(engine, "contract", None)):
+            raise TypeError(f"Argument `engine` must be an engine, such as engines.get('bloch'), but is {engine!r}.")
+        self.engine = engine
+
+    def __call__(self, evaluate: Evaluate, circuit: Circuit, columns: Sequence[Tensor]) -> Tensor:
+        """See `Gradient`."""
+        table = torch.stack(list(columns), dim=-1)
+        values = evaluate(table.detach())
+        simulated = self.engine(
+            Circuit(circuit.gates, circuit.strings), table[:, :0].new_zeros(len(table), 1), {"angle": table}
+        )
+        # More columns, such as errors, have no derivative.
+        return values + torch.nn.functional.pad(
+            simulated - simulated.detach(), (0, values.shape[-1] - simulated.shape[-1])
+        )
+
+    def __repr__(self) -> str:
+        return f"Simulator({self.engine!r})"
+
+
+def gradient_of(gradient: str | Gradient) -> Gradient:
+    """A `Gradient` for "shift", "spsa", or one that is built already."""
+    if isinstance(gradient, str):
+        if gradient not in GRADIENTS:
+            raise ValueError(
+                f"Argument `gradient` must be one of {', '.join(GRADIENTS)}, or built as Spsa(step=0.2, seed=0) or "
+                f"Simulator(engine), but is {gradient!r}."
+            )
+        return GRADIENTS[gradient]()
+    if isinstance(gradient, type) or not callable(gradient):
+        raise TypeError(f"Argument `gradient` must be a name or a gradient such as Spsa(), but is {gradient!r}.")
+    return gradient
+
+
+GRADIENTS: dict[str, Callable[[], Gradient]] = {"shift": Shift, "spsa": Spsa}
+
+
+def generator(seed: int | None) -> torch.Generator:
+    """Random numbers of one's own: from `seed`, or, without one, from torch's global seed."""
+    own = torch.Generator()
+    own.manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
+    return own
 
 
 class _Shift(torch.autograd.Function):
@@ -112,3 +233,25 @@ class _Shift(torch.autograd.Function):
         ]
         values = _Shift.apply(evaluate, rules, *(column.reshape(-1) for column in batched))
         return values.reshape(info.batch_size, -1, values.shape[-1]), 0
+
+
+class _Spsa(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, options: Spsa, evaluate: Evaluate, *columns: Tensor) -> Tensor:
+        ctx.options, ctx.evaluate = options, evaluate
+        ctx.save_for_backward(*columns)
+        return evaluate(torch.stack(columns, dim=-1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (grad,), options, table = grads, ctx.options, torch.stack(ctx.saved_tensors, dim=-1)
+        wanted = torch.tensor(ctx.needs_input_grad[2:], dtype=table.dtype)
+        shape = (options.repeats, *table.shape)
+        signs = (2 * torch.randint(2, shape, generator=options.generator, dtype=table.dtype) - 1) * wanted
+        moved = options.step * signs
+        values = ctx.evaluate(torch.cat([table + moved, table - moved]).flatten(0, 1))
+        up, down = values.view(2, options.repeats, *grad.shape)
+        slopes = (grad * (up - down)).sum(-1) / (2 * options.step * options.repeats)
+        result = (slopes[..., None] * signs).sum(0).unbind(-1)
+        return None, None, *(column if flag else None for column, flag in zip(result, wanted.tolist(), strict=True))

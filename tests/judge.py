@@ -41,7 +41,7 @@ class Counting(BlackBox):
     def __init__(self) -> None:
         self.tables: list[tuple[int, ...]] = []
 
-    def _run(self, circuit: Circuit, table: Tensor) -> Tensor:
+    def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
         self.tables.append(tuple(table.shape))
         x, params = torch.zeros(1, dtype=table.dtype), dict.fromkeys(circuit.slots, table.detach())
         return get("reference")(Circuit(circuit.gates, circuit.strings), x, params).expand(len(table), -1)

@@ -206,7 +206,7 @@ def test_layers_need_only_the_contract(share):
 
 
 @pytest.mark.parametrize("share", [None, 2], ids=str)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "sampler"])  # which has no exact values
 def test_one_network_is_the_same_on_every_engine(engine, share):
     model = scrambled(QKAN([2, 3, 1], circuit=pz(2), share=share, engine="reference", dtype=F64))
     leaves = {"x": data(3, features=2), **copied(model)}

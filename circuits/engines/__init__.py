@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
+from typing import Literal, overload
 
 from torch import Tensor
 
 from circuits.circuit import Circuit
 from circuits.engines.auto import Auto, Choice, select
-from circuits.engines.engine import BlackBox, Engine
+from circuits.engines.engine import BlackBox, Costs, Engine
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,11 @@ ENGINES: dict[str, _Row] = {
     "statevector": _Row("circuits.engines.statevector", "Statevector"),
     "bloch": _Row("circuits.engines.bloch", "Bloch"),
     "spectral": _Row("circuits.engines.spectral", "Spectral"),
+    "noisy": _Row("circuits.engines.noisy", "Noisy"),
+    "sampled": _Row("circuits.engines.sampled", "Sampled"),
     "pennylane": _Row("circuits.engines.pennylane", "PennyLane", ("pennylane",)),
     "qiskit": _Row("circuits.engines.qiskit", "Qiskit", ("qiskit", "qiskit_aer")),
+    "sampler": _Row("circuits.engines.sampler", "Sampler", ("qiskit", "qiskit_aer")),
 }
 """Every engine by name; a new one is a file beside this one and a row here."""
 
@@ -65,7 +69,25 @@ def available() -> tuple[str, ...]:
     return tuple(name for name, row in ENGINES.items() if all(find_spec(package) for package in row.packages))
 
 
-def expectation(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], engine: str | Engine = "auto") -> Tensor:
+@overload
+def expectation(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], engine: str | Engine = "auto") -> Tensor: ...
+@overload
+def expectation(
+    circuit: Circuit,
+    x: Tensor,
+    params: Mapping[str, Tensor],
+    engine: str | Engine = "auto",
+    *,
+    with_error: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+def expectation(
+    circuit: Circuit,
+    x: Tensor,
+    params: Mapping[str, Tensor],
+    engine: str | Engine = "auto",
+    *,
+    with_error: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     r"""The Born expectation $\langle 0|U^\dagger P U|0\rangle$ of a circuit's readout strings P.
 
     Args:
@@ -73,6 +95,7 @@ def expectation(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], engin
         x: `(*grid, features)`, real floating-point, finite.
         params: slot name to `(*grid, n)` as `circuit.slots` asks; all grids broadcast.
         engine: a name of `available()`, or an engine such as `engines.get("qiskit", shots=1024, seed=0)`.
+        with_error: whether the standard error comes with the value; zero for exact engines.
 
     Returns:
         `(*grid)` for one readout string, `(*grid, readouts)` for a tuple of them; dtype and device of the inputs.
@@ -83,7 +106,7 @@ def expectation(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], engin
     >>> expectation(pz(1, scale=1, shift=0), x, {"theta": torch.tensor([0.0, 0.0, 0.0, -torch.pi / 2])})
     tensor([1.0000, 0.8776])
     """
-    return get(engine)(circuit, x, params)
+    return get(engine)(circuit, x, params, with_error)
 
 
-__all__ = ["ENGINES", "Auto", "BlackBox", "Choice", "Engine", "available", "expectation", "get", "select"]
+__all__ = ["ENGINES", "Auto", "BlackBox", "Choice", "Costs", "Engine", "available", "expectation", "get", "select"]

@@ -2,20 +2,23 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, fields
 from functools import reduce
-from typing import ClassVar, Self, final
+from typing import ClassVar, Literal, Self, final, overload
 
 import torch
 from torch import Tensor
 
-from circuits.checks import check_inputs, check_sum, check_values, suspicious
+from circuits.checks import check_inputs, check_shots, check_sum, check_values, suspicious
 from circuits.circuit import Circuit
 from circuits.derived import derived
 from circuits.errors import UnsupportedCircuit
-from circuits.gradient import evaluate_table
+from circuits.gradient import Gradient, Shift, evaluate_table
 from circuits.lower import simplify
 from circuits.precision import autocast_dtype, full_precision
 from circuits.shapes import broadcast
+from circuits.shots import standard_error
 
 
 class Engine(ABC):
@@ -28,6 +31,9 @@ class Engine(ABC):
     checks_first: ClassVar[bool] = False
     """Whether values are looked at before anything runs, because runs are paid for; otherwise the result tells."""
 
+    simplifies: bool = True
+    """Whether a circuit and its simplified form have the same exact value here, as they have without noise."""
+
     def unsupported(self, circuit: Circuit) -> str | None:
         """Why this engine cannot evaluate `circuit`, naming the gate; None if it can."""
         return None
@@ -37,18 +43,31 @@ class Engine(ABC):
         """Whether this engine evaluates `circuit`, all of it."""
         return self.unsupported(circuit) is None
 
+    @overload
+    def __call__(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor: ...
+    @overload
+    def __call__(
+        self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], with_error: Literal[True]
+    ) -> tuple[Tensor, Tensor]: ...
+    @overload
+    def __call__(
+        self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], with_error: bool
+    ) -> Tensor | tuple[Tensor, Tensor]: ...
     @final
-    def __call__(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+    def __call__(
+        self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], with_error: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         r"""The Born expectation $\langle 0|U^\dagger P U|0\rangle$ of each readout string P.
 
         Args:
             circuit: what to evaluate.
             x: `(*grid, features)`, real floating-point, finite.
             params: slot name to `(*grid, n)`, same device as x; all grids broadcast.
+            with_error: whether the standard error comes with it, which is zero for exact values and has no gradient.
 
         Returns:
             `(*grid)` for one readout string, `(*grid, readouts)` for a tuple of them, in the promoted dtype of the
-            inputs and on their device.
+            inputs and on their device; with its standard error, of the same shape, if that is asked for.
 
         Raises:
             UnsupportedCircuit: if the engine cannot evaluate every gate.
@@ -59,12 +78,17 @@ class Engine(ABC):
         if self.checks_first:
             check_values(circuit, x, params)
         dtype, working = _dtypes(x, *params.values())
-        values = self._evaluate(circuit, x.to(working), _to(params, working))
-        values = values.to(dtype=dtype, device=x.device).expand(*grid, len(circuit.strings))
-        if suspicious(values):
+        evaluate = self._evaluate_with_error if with_error else lambda *inputs: (self._evaluate(*inputs),)
+        results = [
+            result.to(dtype=dtype, device=x.device).expand(*grid, len(circuit.strings))
+            for result in evaluate(circuit, x.to(working), _to(params, working))
+        ]
+        if suspicious(results[0]):
             check_values(circuit, x, params)
-        values = anchored(values, _ignored(circuit, x, params))
-        return values[..., 0] if isinstance(circuit.readout, str) else values
+        results[0] = anchored(results[0], _ignored(circuit, x, params))
+        if isinstance(circuit.readout, str):
+            results = [result[..., 0] for result in results]
+        return (results[0], results[1]) if with_error else results[0]
 
     @final
     def contract(
@@ -108,6 +132,11 @@ class Engine(ABC):
         """Itself: an engine is a handle, maybe to a device, that copies of a model share."""
         return self
 
+    def _evaluate_with_error(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """`_evaluate` and its standard errors."""
+        values = self._evaluate(circuit, x, params)
+        return values, torch.zeros_like(values)
+
     @abstractmethod
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         """Values `(*grid, readouts)`, or anything that expands to it, for checked float32 or float64 inputs."""
@@ -118,25 +147,97 @@ class Engine(ABC):
         return weighted_sum(values.to(weight), weight, x.shape)
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What evaluations take.
+
+    Args:
+        circuits: values of one readout string that are asked for.
+        rows: of parameters, each of which may be several circuits side by side, calibrations included.
+        executions: rows times their shots.
+        jobs: submissions.
+        seconds: on the device, without the queue; 0 where nothing is known.
+    """
+
+    circuits: int = 0
+    rows: int = 0
+    executions: int = 0
+    jobs: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: "Costs") -> "Costs":
+        return Costs(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+
 class BlackBox(Engine):
     """An engine that maps a table of angles to values.
 
-    A subclass implements `_run` only. Binding, the chain rule through scale * x + shift and the parameter-shift rule
-    are written once, in `circuits.gradient`.
+    A subclass implements `_run` only. Binding, the chain rule through scale * x + shift, gradients and standard errors
+    are written once, here and in `circuits.gradient`.
     """
 
     checks_first: ClassVar[bool] = True
+    simplifies: bool = False
 
-    differentiable: bool = False
-    """Whether torch differentiates through `_run`; otherwise gradients come from parameter shifts."""
+    shots: int | Tensor | None = None
+    """Measurements of every evaluation, one number or a tensor that broadcasts with the grid; None for exact values."""
+
+    gradient: Gradient | None = Shift()
+    """Where gradients come from; None if torch differentiates through `_run`."""
 
     @final
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
-        return evaluate_table(circuit, x, params, self._run, self.differentiable)
+        return self._table(circuit, x, params)
+
+    @final
+    def _evaluate_with_error(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        values, errors = self._table(circuit, x, params, with_error=True).chunk(2, dim=-1)
+        return values, errors.detach()
+
+    def _table(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], with_error: bool = False) -> Tensor:
+        columns = len(circuit.strings) * (1 + with_error)
+
+        def run(plain: Circuit, table: Tensor, shots: Tensor | None) -> Tensor:
+            if not len(table):
+                return table.sum(-1, keepdim=True).expand(0, columns)
+            values, errors = self._measure(plain, table, shots)
+            return torch.cat([values, errors], dim=-1) if with_error else values
+
+        return evaluate_table(circuit, x, params, run, self.gradient, _counts(self.shots))
+
+    def with_shots(self, shots: int | Tensor | None) -> Self:
+        """The same engine with other shots: one number, or a tensor that broadcasts with the grid."""
+        other = copy(self)
+        other.shots = check_shots(shots)
+        return other
+
+    def costs(self, circuit: Circuit, table: Tensor, shots: Tensor | None) -> "Costs":
+        """What evaluating a table takes, without evaluating it."""
+        readouts = len(circuit.strings)
+        executions = readouts * (len(table) if shots is None else int(shots.sum()))
+        return Costs(len(table) * readouts, len(table) * readouts, executions, 1)
+
+    def _measure(self, circuit: Circuit, table: Tensor, shots: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Values and their standard errors, `(N, readouts)` each, for rows that have their own `shots (N,)`."""
+        if shots is None:
+            values = self._run(circuit, table, None)
+            return values, torch.zeros_like(values)
+        values = table.new_empty(len(table), len(circuit.strings))
+        for count in shots.unique().tolist():
+            rows = shots == count
+            values[rows] = self._run(circuit, table[rows], count)
+        return values, standard_error(values, shots[:, None])
 
     @abstractmethod
-    def _run(self, circuit: Circuit, table: Tensor) -> Tensor:
-        """`circuit` with angles `Slot("angle", k)` on `table (N, angles)`, float64, CPU, N > 0: `(N, readouts)`."""
+    def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
+        """`circuit` with angles `Slot("angle", k)` on `table (N, angles)`, float64, CPU, N > 0: `(N, readouts)`.
+
+        `shots` is how often every row is measured; None for exact values.
+        """
+
+
+def _counts(shots: int | Tensor | None) -> Tensor | None:
+    return None if shots is None else torch.as_tensor(shots)
 
 
 def weighted_sum(values: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:

@@ -1,8 +1,8 @@
 r"""PennyLane: any of its devices, and circuits as quantum functions.
 
-On `default.qubit` the whole grid is one flattened broadcast dimension and torch differentiates through the simulation;
-other devices return values only and get our parameter-shift gradient. PennyLane refuses its own gradient transforms on
-broadcast trainable parameters, which is why those are never used.
+The whole grid is one flattened broadcast dimension. Torch differentiates through devices that are simulated in it, such
+as `default.qubit` and `default.mixed`; other devices return values only and get our parameter-shift gradient. PennyLane
+refuses its own gradient transforms on broadcast trainable parameters, which is why those are never used.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from circuits.angles import bind
-from circuits.checks import check_sampling
+from circuits.checks import check_seed, check_shots
 from circuits.circuit import Circuit
 from circuits.engines.engine import BlackBox
 from circuits.errors import third_party
+from circuits.gradient import Gradient, gradient_of
+from circuits.shots import shown
 
 _NAMES = {"H": "Hadamard", "X": "PauliX", "Y": "PauliY", "Z": "PauliZ"}
 """Gates that PennyLane calls otherwise."""
@@ -25,30 +27,41 @@ class PennyLane(BlackBox):
     """A PennyLane device.
 
     Args:
-        device: name of a PennyLane device, such as "default.qubit" or "lightning.qubit".
-        shots: measurements per evaluation; None for exact expectation values.
+        device: name of a PennyLane device, such as "default.qubit" or "lightning.qubit", or a device.
+        shots: measurements per evaluation, or a tensor of them that broadcasts with the grid; None for exact values.
         seed: of the device's random numbers, if it takes one; they run on, so that every call is a fresh sample.
         device_options: further keyword arguments of `qml.device`.
+        gradient: "shift", "spsa", or one that is built; None for backpropagation through the device where it has that,
+            and parameter shifts elsewhere.
     """
 
     name: ClassVar[str] = "pennylane"
 
     def __init__(
         self,
-        device: str = "default.qubit",
-        shots: int | None = None,
+        device: Any = "default.qubit",
+        shots: int | Tensor | None = None,
         seed: int | None = None,
         device_options: Mapping[str, Any] | None = None,
+        gradient: str | Gradient | None = None,
     ) -> None:
         third_party("pennylane", "pennylane")
-        check_sampling(shots, seed)
-        self.device, self.shots = device, shots
+        check_seed(seed)
+        self.device, self.shots = device, check_shots(shots)
         self._options = dict(device_options or {}) | ({} if seed is None else {"seed": seed})
+        if self._options and not isinstance(device, str):
+            raise ValueError(f"Arguments `seed` and `device_options` are for devices by name: give them to {device!r}.")
         self._devices: dict[int, Any] = {}
-        self.differentiable = device == "default.qubit" and shots is None
-        self._device(1)
+        chosen = gradient or "shift"
+        self.gradient = None if gradient is None and self._has_backprop(self._device(1)) else gradient_of(chosen)
+
+    def _has_backprop(self, device: Any) -> bool:
+        configured = third_party("pennylane.devices", "pennylane").ExecutionConfig(gradient_method="backprop")
+        return self.shots is None and bool(device.supports_derivatives(configured))
 
     def _device(self, wires: int) -> Any:
+        if not isinstance(self.device, str):
+            return self.device
         if wires not in self._devices:
             qml = third_party("pennylane", "pennylane")
             try:
@@ -57,23 +70,23 @@ class PennyLane(BlackBox):
                 raise ValueError(f"Argument `device` must name a PennyLane device: {error}") from error
         return self._devices[wires]
 
-    def _run(self, circuit: Circuit, table: Tensor) -> Tensor:
-        qml = third_party("pennylane", "pennylane")
+    def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
+        qml, through = third_party("pennylane", "pennylane"), self.gradient is None
         node = qml.QNode(
             to_pennylane(circuit),
             self._device(circuit.wires),
             # lightning answers the torch interface in float32, whatever the dtype it was asked in.
-            interface="torch" if self.differentiable else "numpy",
-            diff_method="backprop" if self.differentiable else None,
+            interface="torch" if through else "numpy",
+            diff_method="backprop" if through else None,
         )
-        if self.shots is not None:
-            node = qml.set_shots(node, shots=self.shots)
-        values = node(None, {"angle": table if self.differentiable else table.detach().numpy()})
+        if shots is not None:
+            node = qml.set_shots(node, shots=shots)
+        values = node(None, {"angle": table if through else table.detach().numpy()})
         return torch.stack([torch.as_tensor(value, dtype=torch.float64).expand(len(table)) for value in values], dim=-1)
 
     def __repr__(self) -> str:
-        shots = "" if self.shots is None else f", shots={self.shots}"
-        return f"PennyLane({self.device!r}{shots})"
+        named = repr(self.device) if isinstance(self.device, str) else self.device.name
+        return f"PennyLane({named}{'' if self.shots is None else f', shots={shown(self.shots)}'})"
 
 
 def to_pennylane(circuit: Circuit) -> Callable[[Any, Mapping[str, Any]], list[Any]]:

@@ -11,65 +11,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from circuits.checks import check_sampling
+from circuits.checks import check_seed, check_shots
 from circuits.circuit import Angle, Circuit, Encode, Slot, terms
 from circuits.engines.engine import BlackBox
 from circuits.errors import third_party
+from circuits.gradient import Gradient, gradient_of
 from circuits.openqasm import TO_Z, qasm_name
+from circuits.shots import shown
 
 _ROWS = 10_000
 """Evaluations per Aer run: bounds the memory of the results, about 15 kB each."""
 
 
 class Qiskit(BlackBox):
-    """Aer's state-vector simulator.
+    """Aer's simulators.
 
     Args:
-        shots: measurements per evaluation and readout string; None for exact expectation values.
+        shots: measurements per evaluation and readout string, or a tensor of them that broadcasts with the grid; None
+            for exact expectation values.
         seed: of the shots. Every call draws fresh ones; the same sequence of calls gives the same values.
+        gradient: "shift", "spsa", or one that is built.
+        noise_model: a `qiskit_aer.noise.NoiseModel`, for which density matrices are simulated. It acts on gates by
+            name, and circuits run as they are written: `circuits.native.native` writes them as devices have them.
     """
 
     name: ClassVar[str] = "qiskit"
 
-    def __init__(self, shots: int | None = None, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        shots: int | Tensor | None = None,
+        seed: int | None = None,
+        gradient: str | Gradient = "shift",
+        noise_model: Any = None,
+    ) -> None:
         third_party("qiskit", "qiskit")  # before Aer, which fails without it in an error of its own
         aer = third_party("qiskit_aer", "qiskit")
-        check_sampling(shots, seed)
-        self.shots = shots
-        self._seeds = np.random.default_rng(seed)
-        self._simulator = aer.AerSimulator(method="statevector", runtime_parameter_bind_enable=True)
-        self._transpiled: dict[Circuit, list[Any]] = {}
+        self.shots, self.gradient, self.noise_model = check_shots(shots), gradient_of(gradient), noise_model
+        self._seeds = np.random.default_rng(check_seed(seed))
+        self._simulator = aer.AerSimulator(
+            method="statevector" if noise_model is None else "density_matrix",
+            runtime_parameter_bind_enable=True,
+            noise_model=noise_model,
+        )
+        self._transpiled: dict[tuple[Circuit, bool], list[Any]] = {}
 
-    def _run(self, circuit: Circuit, table: Tensor) -> Tensor:
+    def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
         rows = table.detach().numpy()
         chunks = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
-        programs = self._programs(circuit)
-        values = [np.concatenate([self._execute(program, chunk) for chunk in chunks]) for program in programs]
+        programs = self._programs(circuit, shots is None)
+        values = [np.concatenate([self._execute(program, chunk, shots) for chunk in chunks]) for program in programs]
         return torch.as_tensor(np.concatenate(values, axis=1))
 
-    def _programs(self, circuit: Circuit) -> list[Any]:
-        if circuit not in self._transpiled:
-            programs = [_exact(circuit)] if self.shots is None else [_sampled(circuit, s) for s in circuit.strings]
+    def _programs(self, circuit: Circuit, exact: bool) -> list[Any]:
+        if (circuit, exact) not in self._transpiled:
+            programs = [_exact(circuit)] if exact else [_sampled(circuit, string) for string in circuit.strings]
             transpile = third_party("qiskit", "qiskit").transpile
             # Aer leaves the parameters of controlled rotations unbound (Qiskit/qiskit-aer issues 2323 and 2391).
             plain = [program.decompose(["crx", "cry", "crz"]) for program in programs]
-            self._transpiled[circuit] = transpile(plain, self._simulator, optimization_level=0)
-        return self._transpiled[circuit]
+            self._transpiled[circuit, exact] = transpile(plain, self._simulator, optimization_level=0)
+        return self._transpiled[circuit, exact]
 
-    def _execute(self, program: Any, rows: np.ndarray) -> np.ndarray:
+    def _execute(self, program: Any, rows: np.ndarray, shots: int | None) -> np.ndarray:
         binds = {parameter: rows[:, parameter.index] for parameter in program.parameters}
-        sampling = (
-            {} if self.shots is None else {"shots": self.shots, "seed_simulator": int(self._seeds.integers(2**31))}
-        )
+        sampling = {} if shots is None else {"shots": shots, "seed_simulator": int(self._seeds.integers(2**31))}
         job = self._simulator.run(program, parameter_binds=[binds] if binds else None, **sampling)
         result = job.result()
         if not result.success:
             raise RuntimeError(f"Aer failed on {len(rows)} evaluations: {result.status}.")
-        read = _read_exact if self.shots is None else _read_counts
+        read = _read_exact if shots is None else _read_counts
         return np.array([read(experiment.data) for experiment in result.results], dtype=np.float64)
 
     def __repr__(self) -> str:
-        return f"Qiskit(shots={self.shots})"
+        noise = "" if self.noise_model is None else ", noise_model=..."
+        return f"Qiskit(shots={shown(self.shots)}{noise})"
 
 
 def to_qiskit(circuit: Circuit) -> Any:

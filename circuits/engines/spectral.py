@@ -76,6 +76,8 @@ class Spectral(Engine):
             which are kept between calls; the circuits at the nodes, and all features where derivatives are themselves
             differentiated, come on top.
         most: the highest degree that is tried.
+        nodes: the exact engine that evaluates circuits at the nodes, such as `Noisy(noise)`; None for the fastest. What
+            has a grid of its own there, as channels have that differ from edge to edge, must have that of the slots.
     """
 
     name: ClassVar[str] = "spectral"
@@ -87,7 +89,14 @@ class Spectral(Engine):
         tolerance: float | None = None,
         budget: float = 16.0,
         most: int = _MOST,
+        nodes: Engine | None = None,
     ) -> None:
+        if nodes is not None and not getattr(nodes, "simplifies", False):
+            raise ValueError(
+                f"Argument `nodes` must be an exact engine for which simplified circuits have the same values, but is "
+                f"{nodes!r}."
+            )
+        self.nodes = nodes
         self._most = most
         self.domain, self.degree, self.tolerance = _interval(domain), degree, tolerance
         self.budget = check_budget(budget)
@@ -97,13 +106,16 @@ class Spectral(Engine):
             raise ValueError(f"Argument `tolerance` must be a number between 0 and 1 or None, but is {tolerance!r}.")
 
     def unsupported(self, circuit: Circuit) -> str | None:
-        return _unsupported(circuit)
+        return _unsupported(circuit) or (self.nodes and self.nodes.unsupported(circuit))
+
+    def _at_nodes(self, circuit: Circuit, nodes: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+        return (self.nodes or direct(circuit))._evaluate(circuit, nodes, params)
 
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         expansion = self.expand(circuit, x, params)
         grids = max(tensor.ndim - 1 for tensor in (*params.values(), x))
         nodes = expansion.nodes.reshape(-1, *[1] * grids, 1).expand(*[-1] * (grids + 1), expansion.circuit.features)
-        values = direct(expansion.circuit)._evaluate(expansion.circuit, nodes, params)
+        values = self._at_nodes(expansion.circuit, nodes, params)
         values = _at_least(values, (expansion.basis.size, *[1] * (grids + 1)))
         _, analysis, _ = constants(expansion.basis, x.dtype, x.device)
         with full_precision(x.device):
@@ -128,7 +140,7 @@ class Spectral(Engine):
     def expanded(self, expansion: Expansion, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         """The weighted sum over inputs by an expansion of `layer`."""
         basis, nodes, v = expansion.basis, expansion.nodes[:, None, :, None], expansion.variable
-        values = direct(expansion.circuit)._evaluate(expansion.circuit, nodes, edges(params))[..., 0]
+        values = self._at_nodes(expansion.circuit, nodes, edges(params))[..., 0]
         values = _at_least(values, (basis.size, 1, 1))
         outs, ins = weight.shape
         rows = v.reshape(-1, ins)
@@ -209,7 +221,7 @@ class Spectral(Engine):
 
     def __repr__(self) -> str:
         given = {"domain": (self.domain, None), "degree": (self.degree, None), "tolerance": (self.tolerance, None)}
-        given["budget"] = (self.budget, 16.0)
+        given |= {"budget": (self.budget, 16.0), "nodes": (self.nodes, None)}
         shown = ", ".join(f"{name}={value!r}" for name, (value, default) in given.items() if value != default)
         return f"Spectral({shown})"
 

@@ -22,17 +22,18 @@ SHIPPED = ("circuits", "qkan", "classical")
 
 OPTIONAL = {
     "pennylane": {"circuits/engines/pennylane.py"},
-    "qiskit": {"circuits/engines/qiskit.py"},
-    "qiskit_aer": {"circuits/engines/qiskit.py"},
-    "qiskit_ibm_runtime": set(),
+    "qiskit": {"circuits/engines/qiskit.py", "circuits/engines/sampler.py", "circuits/calibration.py"},
+    "qiskit_aer": {"circuits/engines/qiskit.py", "circuits/engines/sampler.py", "circuits/calibration.py"},
+    "filelock": {"circuits/journal.py"},
+    "qiskit_ibm_runtime": {"circuits/calibration.py"},
     "lightning": {"qkan/lightning.py"},
     "sklearn": set(),
-    "matplotlib": set(),
+    "matplotlib": {"qkan/survival.py"},
     "triton": set(),
 }
 """The file of the shipped packages that is about each optional package."""
 
-GATE_MAKERS = {"circuits/ansatz.py", "circuits/angles.py", "circuits/lower.py"}
+GATE_MAKERS = {"circuits/ansatz.py", "circuits/angles.py", "circuits/lower.py", "circuits/native.py"}
 """The ansätze, and rewrites of circuits that exist already."""
 
 

@@ -1,0 +1,232 @@
+"""A journal loses nothing and pays for nothing twice, whenever it is killed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from circuits.journal import Journal, JournalError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+
+
+class Cloud:
+    """A provider in a folder: it keeps jobs, whatever becomes of those who submitted them."""
+
+    def __init__(self, folder: Path, before=lambda: None):
+        self.folder, self.before = folder, before
+        folder.mkdir(exist_ok=True)
+
+    def submit(self, tag: str, content: bytes) -> str:
+        self.before()
+        # One line a submission, in one system call, so that a kill leaves all of it or nothing.
+        with (self.folder / "submitted").open("ab", buffering=0) as file:
+            file.write(f"{tag}\n".encode())
+        self.before()
+        return f"job-{tag}"
+
+    def submitted(self) -> list[str]:
+        path = self.folder / "submitted"
+        return path.read_text().split() if path.exists() else []
+
+    def fetch(self, identity: str, content: bytes) -> list[np.ndarray]:
+        self.before()
+        if identity.removeprefix("job-") not in self.submitted():
+            raise LookupError(identity)
+        seed = int.from_bytes(content[:4].ljust(4, b"\0"))
+        return [np.random.default_rng(seed).integers(0, 255, (2, 5, 1), dtype=np.uint8)]
+
+    def find(self, tag: str) -> str | None:
+        self.before()
+        return f"job-{tag}" if tag in self.submitted() else None
+
+
+def run(folder: Path, cloud: Cloud, jobs: int) -> list[bytes]:
+    """A computation whose next question depends on all answers so far, like training."""
+    journal = Journal(folder)
+    try:
+        state, answers = b"start", []
+        for _ in range(jobs):
+            content = state
+            (bits,) = journal.job(
+                [content],
+                {"about": "a test"},
+                lambda tag, content=content: cloud.submit(tag, content),
+                lambda identity, content=content: cloud.fetch(identity, content),
+                cloud.find,
+            )
+            answers.append(bits.tobytes())
+            state = bits.tobytes()
+        return answers
+    finally:
+        journal.close()
+
+
+def test_a_second_run_pays_nothing_and_has_the_same_results(tmp_path):
+    cloud = Cloud(tmp_path / "cloud")
+    first = run(tmp_path / "journal", cloud, 5)
+    assert len(cloud.submitted()) == 5
+    assert run(tmp_path / "journal", cloud, 5) == first
+    assert len(cloud.submitted()) == 5
+    assert run(tmp_path / "journal", cloud, 7)[:5] == first
+    assert len(cloud.submitted()) == 7
+
+
+def killed_run(journal: Path, cloud: Path, jobs: int, steps: int) -> bool:
+    """Run in a process that kills itself after some system calls of its own; whether it came to the end."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads of torch: the child reads and writes files only
+        child = os.fork()
+    if not child:
+        left = steps
+
+        def step(*_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        # Every write, rename and flush of the journal is a place to die, before and after.
+        for name in ("replace", "fsync", "open"):
+            original = getattr(os, name)
+
+            def wrapped(*args, original=original, **kwargs):
+                step()
+                result = original(*args, **kwargs)
+                step()
+                return result
+
+            setattr(os, name, wrapped)
+        try:
+            run(journal, Cloud(cloud, step), jobs)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, status
+    return not os.WIFSIGNALED(status)
+
+
+def test_two_hundred_kills_lose_nothing_and_repeat_nothing(tmp_path):
+    """Killed anywhere, again and again: every job is submitted once, and the results are those of a quiet run."""
+    chance = random.Random(0)
+    kills = rounds = 0
+    while kills < 200:
+        rounds += 1
+        place = tmp_path / str(rounds)
+        place.mkdir()
+        quiet = run(place / "quiet", Cloud(place / "quiet cloud"), 12)
+        while not killed_run(place / "journal", place / "cloud", 12, chance.randrange(60)):
+            kills += 1
+        cloud = Cloud(place / "cloud")
+        assert len(cloud.submitted()) == len(set(cloud.submitted())) == 12
+        assert run(place / "journal", cloud, 12) == quiet
+        assert not list((place / "journal").glob("*.part"))
+
+
+def test_every_single_place_to_die_is_survived(tmp_path):
+    """Not at random: killed at the first step, at the second, and so on through a whole run of two jobs."""
+    quiet = run(tmp_path / "quiet", Cloud(tmp_path / "quiet cloud"), 2)
+    steps = 0
+    while True:
+        place = tmp_path / str(steps)
+        place.mkdir()
+        done = killed_run(place / "journal", place / "cloud", 2, steps)
+        assert run(place / "journal", cloud := Cloud(place / "cloud"), 2) == quiet
+        assert len(cloud.submitted()) == 2
+        if done:
+            break
+        steps += 1
+    assert steps > 20
+
+
+def test_two_processes_do_not_share_a_journal(tmp_path):
+    journal = Journal(tmp_path)
+    code = f"from circuits.journal import Journal; Journal({str(tmp_path)!r})"
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "in use by another process" in done.stderr
+    journal.close()
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def answers(journal, content=b"a", submit=lambda tag: "1", fetch=lambda identity: [np.zeros((1, 1, 1), np.uint8)]):
+    return journal.job([content], {}, submit, fetch, lambda tag: None)
+
+
+def test_another_run_is_refused_and_nothing_is_overwritten(tmp_path):
+    journal = Journal(tmp_path)
+    answers(journal, b"a")
+    journal.close()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    other = Journal(tmp_path)
+    with pytest.raises(JournalError, match="belongs to another run: its job 0"):
+        answers(other, b"b")
+    other.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("kind", ["npz", "json"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"[1, 2]"])
+def test_damaged_files_are_named(tmp_path, kind, content):
+    journal = Journal(tmp_path)
+    answers(journal)
+    journal.close()
+    (result,) = tmp_path.glob("*.npz")
+    if kind == "json":
+        result.unlink()
+    (damaged,) = tmp_path.glob(f"*.{kind}")
+    damaged.write_bytes(content)
+    again = Journal(tmp_path)
+    with pytest.raises(JournalError, match=damaged.name):
+        answers(again)
+    again.close()
+
+
+def test_what_is_loaded_is_never_unpickled(tmp_path):
+    journal = Journal(tmp_path)
+    answers(journal)
+    journal.close()
+    (result,) = tmp_path.glob("*.npz")
+    np.savez(result, part0=np.array([{"a": 1}], dtype=object))
+    again = Journal(tmp_path)
+    with pytest.raises(JournalError, match="damaged"):
+        answers(again)
+    again.close()
+
+
+def test_a_job_the_provider_forgot_is_submitted_again_once(tmp_path):
+    journal, submissions = Journal(tmp_path), []
+
+    def submit(tag):
+        submissions.append(tag)
+        return str(len(submissions))
+
+    def forgetful(identity):
+        raise LookupError(identity)
+
+    with pytest.raises(LookupError):
+        answers(journal, submit=submit, fetch=forgetful)
+    assert len(submissions) == 2
+    journal.close()
+    again = Journal(tmp_path)
+    answers(again, submit=submit)
+    again.close()
+    assert len(submissions) == 2
+
+
+def test_records_say_what_was_asked(tmp_path):
+    journal = Journal(tmp_path)
+    journal.job([b"a"], {"executions": 7}, lambda tag: "id-1", lambda identity: [], lambda tag: None)
+    journal.close()
+    (record,) = tmp_path.glob("*.json")
+    assert json.loads(record.read_text()) == {"tag": record.stem, "job_id": "id-1", "executions": 7}

@@ -1,0 +1,566 @@
+"""Circuits on devices behind Qiskit's samplers: packed, corrected, extrapolated, and safe when providers fail."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from circuits import Circuit, Encode, Gate, Slot, UnsupportedCircuit, pz
+from circuits.calibration import best_path, noise_model_of, noise_of, rank_qubits
+from circuits.engines import get
+from circuits.engines.sampler import Limits, Sampler
+from circuits.errors import DeviceError
+from circuits.gradient import Simulator
+from circuits.journal import Journal
+from circuits.mitigation import corrected, extrapolated, intercept
+from circuits.native import folded, native, pulses
+from judge import report
+from random_circuits import inputs
+from tolerances import EXACT, FOREIGN, bernstein, rms_window
+
+F64 = torch.float64
+aer = pytest.importorskip("qiskit_aer")
+fakes = pytest.importorskip("qiskit_ibm_runtime.fake_provider")
+primitives = pytest.importorskip("qiskit.primitives")
+MANILA = fakes.FakeManilaV2()
+
+
+def fresh(seed):
+    """Aer, noise-free, with random numbers that depend on the job."""
+    return aer.primitives.SamplerV2(seed=seed)
+
+
+def manila(seed):
+    """Aer with the noise of FakeManilaV2."""
+    simulator = aer.AerSimulator.from_backend(MANILA, method="density_matrix", seed_simulator=seed)
+    return primitives.BackendSamplerV2(backend=simulator)
+
+
+def on_manila(**options):
+    return Sampler(manila, backend=MANILA, seed=options.pop("seed", 0), **options)
+
+
+ENTANGLED = Circuit(
+    (
+        Gate("RY", 0, Slot("a")),
+        Gate("H", 1),
+        Gate("RX", 1, Encode(Slot("a", 1))),
+        Gate("CNOT", (1, 0)),
+        Gate("RY", 1, Slot("a", 2)),
+        Gate("CZ", (0, 1)),
+    ),
+    ("ZX", "YI", "ZZ"),
+)
+
+
+# Without noise.
+
+
+@pytest.mark.parametrize("qubits", [1, 3, 7, 20])
+@pytest.mark.parametrize("structure", ["keep", "fuse"])
+def test_values_are_binomial_whatever_runs_side_by_side(qubits, structure):
+    x, params = inputs(pz(2), (25, 1), (2,))
+    engine = Sampler(fresh, shots=500, qubits=qubits, structure=structure, readout_correction=False, seed=1)
+    exact = get("bloch")(pz(2), x, params)
+    values, errors = engine(pz(2), x, params, with_error=True)
+    assert ((values - exact).abs() <= bernstein(exact, 500)).all()
+    inner = exact.abs() < 0.9
+    scores = ((values - exact) / errors)[inner]
+    assert abs(scores.square().mean().sqrt() - 1) <= rms_window(len(scores))
+
+
+@pytest.mark.parametrize("correction", [False, True])
+def test_circuits_of_several_wires_and_readouts(correction):
+    x, params = inputs(ENTANGLED, (30,), (30,))
+    exact = get("statevector")(ENTANGLED, x, params)
+    values = Sampler(fresh, shots=800, readout_correction=correction, seed=0)(ENTANGLED, x, params)
+    assert ((values - exact).abs() <= 1.1 * bernstein(exact, 800)).all()
+
+
+@pytest.mark.parametrize("sampler", ["StatevectorSampler", "BackendSamplerV2"])
+def test_any_sampler_will_do(sampler):
+    made = {
+        "StatevectorSampler": lambda seed: primitives.StatevectorSampler(seed=np.random.default_rng(seed)),
+        "BackendSamplerV2": lambda seed: primitives.BackendSamplerV2(
+            backend=aer.AerSimulator(), options={"seed_simulator": seed}
+        ),
+    }[sampler]
+    x, params = inputs(pz(1), (6,), ())
+    exact = get("bloch")(pz(1), x, params)
+    engine = Sampler(made, shots=400, qubits=2, seed=0)
+    assert ((engine(pz(1), x, params) - exact).abs() <= 1.2 * bernstein(exact, 400)).all()
+
+
+def test_seeds_repeat_runs_and_not_steps():
+    x, params = inputs(pz(1), (20,), ())
+    first, second = (Sampler(fresh, shots=100, seed=3) for _ in range(2))
+    one, two = first(pz(1), x, params), first(pz(1), x, params)
+    assert not torch.equal(one, two)
+    assert torch.equal(second(pz(1), x, params), one)
+    assert torch.equal(second(pz(1), x, params), two)
+
+
+def test_rows_with_shots_of_their_own():
+    x, params = inputs(pz(1), (10, 1), (2,))
+    shots = torch.tensor([10, 2000])
+    values = Sampler(fresh, shots=shots, qubits=4, readout_correction=False, seed=0)(pz(1), x, params)
+    exact = get("bloch")(pz(1), x, params)
+    tenths = (values[:, 0] + 1) * 5
+    torch.testing.assert_close(tenths, tenths.round(), rtol=0, atol=1e-9)
+    assert ((values - exact)[:, 1].abs() <= bernstein(exact[:, 1], 2000)).all()
+
+
+def recorded(**options):
+    """An engine whose jobs are only written down."""
+    jobs = []
+
+    class Recorder:
+        def run(self, pubs):
+            jobs.append(pubs)
+            return fresh(0).run(pubs)
+
+    return Sampler(Recorder(), **options), jobs
+
+
+def test_a_table_is_one_part_of_few_rows_and_the_program_is_made_once():
+    engine, jobs = recorded(shots=10, qubits=4, readout_correction=False)
+    x, params = inputs(pz(2), (5, 1), (3,))
+    engine(pz(2), x, params)
+    engine(pz(2), x + 0.1, params)
+    (((program, values, shots),), ((again, _, _),)) = jobs
+    assert values.shape == (4, 4 * 6)
+    assert shots == 10
+    assert again is program
+
+
+def test_jobs_stay_within_the_limits():
+    limits = Limits(executions=1000, rows=3)
+    engine, jobs = recorded(shots=50, qubits=2, limits=limits, calibration_shots=100)
+    x, params = inputs(pz(1), (37,), ())
+    engine(pz(1), x, params)
+    for job in jobs:
+        assert sum(len(values) * shots for _, values, shots in job) <= 1000
+        assert all(len(values) <= 3 for _, values, _ in job)
+        assert len(job[-1][1]) == len(job[-2][1]) == 1  # calibrations, in every job
+    assert sum(len(values) for job in jobs for _, values, _ in job[:-2]) == math.ceil(37 / 2)
+
+
+def test_a_gradient_is_one_more_job():
+    engine, jobs = recorded(shots=10, qubits=4, readout_correction=False)
+    x, params = inputs(pz(2), (5,), ())
+    report(engine, pz(2), x, params)
+    assert len(jobs) == 2
+    assert jobs[1][0][1].shape == (math.ceil(5 * 12 / 4), 4 * 6)
+
+
+# Calibrations.
+
+
+@pytest.mark.parametrize("qubit", range(5))
+def test_noise_of_a_backend_is_that_of_aer(qubit):
+    """Our engine against Aer's density matrix with the full model of FakeManilaV2, on the qubit itself."""
+    x, params = inputs(pz(3), (6,), (6,))
+    ours = get("noisy", noise=noise_of(MANILA, qubit))
+    plain = native(pz(3))
+    assert (ours(pz(3), x, params) - full_aer(MANILA, plain, qubit, x, params)).abs().max() <= 1e-12
+    cut = get("qiskit", noise_model=noise_model_of(MANILA, qubit))
+    without_readout = get("noisy", noise=noise_without_readout(MANILA, qubit))
+    torch.testing.assert_close(cut(plain, x, params), without_readout(pz(3), x, params), **FOREIGN)
+
+
+def noise_without_readout(backend, qubit):
+    from circuits.noise import Noise
+
+    return Noise(noise_of(backend, qubit).gates)
+
+
+def full_aer(backend, circuit, qubit, x, params):
+    """Every row as one bound program on the physical qubit, transpiled for the backend, with its whole noise model."""
+    from qiskit import transpile
+
+    from circuits import to_qiskit
+
+    simulator = aer.AerSimulator.from_backend(backend, method="density_matrix")
+    error = noise_of(backend, qubit).readout
+    assert error is not None
+    columns = {"x": x, **params}
+    values = []
+    for k in range(len(x)):
+        program = to_qiskit(circuit)
+        bound = {each: columns[each.vector.name][k, each.index].item() for each in program.parameters}
+        isa = transpile(program.assign_parameters(bound), backend, initial_layout=[qubit], optimization_level=0)
+        assert isa.count_ops()["sx"] == pulses(circuit)
+        isa.save_density_matrix([qubit])
+        rho = simulator.run(isa).result().data()["density_matrix"].data
+        values.append(np.real(rho[0, 0] - rho[1, 1]) * error.slope.item() + error.offset.item())
+    return torch.tensor(values, dtype=F64)
+
+
+def test_the_best_qubits_have_the_least_errors():
+    ranked = rank_qubits(MANILA)
+    assert sorted(ranked) == list(range(5))
+    errors = [MANILA.target["measure"][(q,)].error + 10 * MANILA.target["sx"][(q,)].error for q in ranked]
+    assert errors == sorted(errors)
+    assert best_path(MANILA, 2) in ([0, 1], [1, 0], [1, 2], [2, 1], [2, 3], [3, 2], [3, 4], [4, 3])
+
+
+def broken(what, qubit=2, error=1.0):
+    from qiskit.transpiler import InstructionProperties
+
+    backend = fakes.FakeManilaV2()
+    backend.target.update_instruction_properties(what, (qubit,), InstructionProperties(error=error))
+    return backend
+
+
+@pytest.mark.parametrize("what", ["measure", "sx"])
+@pytest.mark.parametrize("error", [1.0, math.nan])
+def test_dead_qubits_are_refused(what, error):
+    backend = broken(what, error=error)
+    assert 2 not in rank_qubits(backend)
+    with pytest.raises(ValueError, match=r"Qubit 2 of .* is dead"):
+        Sampler(manila, backend=backend, qubits=[1, 2])
+    with pytest.raises(ValueError, match="has 4 working qubits"):
+        Sampler(manila, backend=backend, qubits=5)
+    assert Sampler(manila, backend=backend, qubits="all").qubits == tuple(rank_qubits(backend))
+
+
+def layout_of(engine, circuit, rows):
+    (job,) = list(engine.jobs(circuit, torch.zeros(rows, 6, dtype=F64), torch.full((rows,), 10)))
+    program = job[0].program
+    return [
+        program.find_bit(program.data[k].qubits[0]).index
+        for k in range(len(program.data))
+        if program.data[k].operation.name == "measure"
+    ]
+
+
+def test_qubits_are_the_best_those_named_or_all():
+    from circuits.angles import template
+    from circuits.lower import simplify
+
+    circuit, _ = template(simplify(pz(2)))
+    assert layout_of(on_manila(qubits=3), circuit, 9) == rank_qubits(MANILA)[:3]
+    assert layout_of(on_manila(qubits=[4, 0]), circuit, 9) == [4, 0]
+    assert layout_of(on_manila(qubits="all"), circuit, 9) == rank_qubits(MANILA)
+
+
+# Mitigation.
+
+
+@pytest.fixture(scope="module")
+def packed():
+    """Circuits on all qubits of FakeManilaV2, raw and corrected: errors against gates without readout error."""
+    shots, x = 4000, torch.linspace(-1, 1, 1500, dtype=F64)[:, None]
+    _, params = inputs(pz(1), (), ())
+    results = {}
+    order = rank_qubits(MANILA)
+    truth = torch.stack(
+        [get("noisy", noise=noise_without_readout(MANILA, q))(pz(1), x[k::5], params) for k, q in enumerate(order)]
+    )
+    for correction in (False, True):
+        engine = on_manila(shots=shots, qubits="all", readout_correction=correction, calibration_shots=40_000)
+        values, errors = engine(pz(1), x, params, with_error=True)
+        results[correction] = values.reshape(300, 5).T - truth, errors.reshape(300, 5).T
+    floor = ((1 - truth**2) / shots).mean(1).sqrt()
+    return results, floor
+
+
+def test_readout_correction_comes_within_half_of_the_shot_floor_on_every_qubit(packed):
+    results, floor = packed
+    wrong, _ = results[True]
+    assert (wrong.square().mean(1).sqrt() <= 1.5 * floor).all()
+    raw, _ = results[False]
+    assert (raw.square().mean(1).sqrt() > 1.5 * floor).any()
+
+
+def test_corrected_errors_are_honest(packed):
+    wrong, errors = packed[0][True]
+    scores = wrong / errors
+    assert abs(scores.square().mean().sqrt() - 1) <= rms_window(300)  # the calibration is one draw for all rows
+
+
+def test_correction_is_the_closed_form_and_does_not_clip():
+    rng = np.random.default_rng(0)
+    signs = np.where(rng.random((3, 400, 1)) < 0.97, 1.0, -1.0)
+    zero, one = np.ones((1000, 1)), -np.ones((1000, 1))
+    zero[:60], one[:100] = -1, 1  # p01 = 0.06, p10 = 0.1
+    values, errors = corrected(signs, zero, one)
+    np.testing.assert_allclose(values, (signs.mean(1)[:, 0] - 0.04) / 0.84, atol=1e-12)
+    assert (values > 1).any()
+    floor = np.sqrt((1 - signs.mean(1)[:, 0] ** 2) / 400) / 0.84
+    assert (errors > floor).all()
+    assert (errors < 2 * floor).all()
+    with pytest.raises(ValueError, match="choose other qubits"):
+        corrected(signs, one, zero)
+
+
+@pytest.mark.parametrize("wires", [1, 2])
+def test_corrected_errors_are_those_of_repeated_experiments(wires):
+    """The spread over many experiments, calibrations drawn anew in each, is the error that one of them reports."""
+    rng = np.random.default_rng(1)
+    p01, p10, shots, calibration = np.array([0.05, 0.1])[:wires], np.array([0.1, 0.02])[:wires], 300, 200
+    found = []
+    for _ in range(600):
+        ups = rng.random((1, shots, wires)) < 0.7
+        reads = np.where(ups, rng.random(ups.shape) >= p01, rng.random(ups.shape) < p10)
+        zero = np.where(rng.random((calibration, wires)) >= p01, 1.0, -1.0)
+        one = np.where(rng.random((calibration, wires)) < p10, 1.0, -1.0)
+        values, errors = corrected(np.where(reads, 1.0, -1.0), zero, one)
+        found.append((values[0], errors[0]))
+    values, errors = np.array(found).T
+    assert abs(values.mean() - 0.4**wires) <= 5 * values.std() / math.sqrt(600) + 0.01
+    assert abs(values.std() / np.sqrt((errors**2).mean()) - 1) <= 0.12
+
+
+@pytest.mark.parametrize("scale", [3, 5])
+def test_submitted_circuits_have_exactly_so_many_times_the_pulses(scale):
+    """Counted in what is handed to the sampler, after the last transpile."""
+    counts = {}
+    for scales in ((1.0,), (float(scale),)):
+        engine, jobs = recorded(backend=MANILA, shots=10, qubits=2, scales=scales, readout_correction=False)
+        x, params = inputs(pz(3), (4,), ())
+        engine(pz(3), x, params)
+        ((program, _, _),) = jobs[0]
+        counts[scales[0]] = program.count_ops()
+    assert counts[1.0]["sx"] == 2 * 9
+    assert counts[scale]["sx"] == scale * counts[1.0]["sx"]
+    assert pulses(folded(native(pz(3)), scale)) == 9 * scale
+
+
+def test_extrapolation_undoes_depolarising_noise_exactly():
+    """v(s) = z (1 - p)^(9 s): the exponential fit is exact, the linear one better than nothing."""
+    z, scales = np.array([0.7, -0.4, 0.05]), (1.0, 3.0, 5.0)
+    values = np.stack([z * 0.99 ** (9 * s) for s in scales])
+    exact, _ = extrapolated(values, np.full_like(values, 1e-9), scales, "exponential")
+    np.testing.assert_allclose(exact, z, atol=1e-12)
+    linear, _ = extrapolated(values, np.full_like(values, 1e-9), scales, "linear")
+    assert (np.abs(linear - z) < np.abs(values[0] - z)).all()
+
+
+@pytest.mark.parametrize("fit", ["linear", "exponential"])
+def test_extrapolated_errors_grow_as_they_must(fit):
+    rng, scales, z, error = np.random.default_rng(2), (1.0, 3.0, 5.0), 0.7, 0.01
+    clean = np.array([z * 0.99 ** (9 * s) for s in scales])[:, None]
+    values = clean + error * rng.standard_normal((3, 20_000))
+    found, errors = extrapolated(values, np.full_like(values, error), scales, fit)
+    assert abs(found.std() / np.sqrt((errors**2).mean()) - 1) <= 0.03
+    assert errors.min() > 1.2 * error
+    np.testing.assert_allclose(np.linalg.norm(intercept(scales)), math.sqrt(35 / 24), atol=1e-12)
+
+
+def test_values_without_a_clear_sign_are_extrapolated_linearly():
+    values, errors = np.array([[0.01, 0.5], [-0.01, 0.4]]), np.full((2, 2), 0.02)
+    both = [extrapolated(values, errors, (1.0, 3.0), fit)[0] for fit in ("linear", "exponential")]
+    assert both[0][0] == both[1][0]
+    assert both[0][1] != both[1][1]
+
+
+def test_extrapolation_on_a_device_brings_values_nearer():
+    """FakeManilaV2 with its errors tenfold by folding: extrapolated values beat corrected ones."""
+    x, params = inputs(pz(3), (40,), ())
+    exact = get("bloch")(pz(3), x, params)
+    base = {"shots": 20_000, "qubits": [2], "calibration_shots": 200_000}
+    noisy = on_manila(scales=(15.0,), **base)(pz(3), x, params)
+    better = on_manila(scales=(15.0, 31.0, 45.0), fit="exponential", **base)(pz(3), x, params)
+    assert (better - exact).square().mean() < 0.5 * (noisy - exact).square().mean()
+
+
+# Gradients.
+
+
+def test_device_values_and_simulated_gradients(seeded):
+    noise = noise_of(MANILA, 2)
+    twin = get("noisy", noise=noise)
+    x, params = inputs(pz(1), (8,), ())
+    engine = on_manila(shots=2000, qubits=[2], readout_correction=False, gradient=Simulator(twin))
+    found, expected = report(engine, pz(1), x, params), report(twin, pz(1), x, params)
+    assert ((found["value"] - expected["value"]).abs() <= bernstein(expected["value"], 2000)).all()
+    for name in ("d/dx", "d/dtheta", "d/dscale", "d/dshift"):
+        torch.testing.assert_close(found[name], expected[name], **FOREIGN)
+
+
+def test_shifted_gradients_of_a_noisy_device_are_those_of_its_noise():
+    noise = noise_of(MANILA, 2)
+    x, params = inputs(pz(1), (8,), ())
+    engine = on_manila(shots=20_000, qubits=[2], readout_correction=False)
+    found = report(engine, pz(1), x, params)["d/dx"]
+    expected = report(get("noisy", noise=noise), pz(1), x, params)["d/dx"]
+    weight = torch.linspace(0.5, 1.5, 8, dtype=F64)[:, None] * params["scale"].abs()
+    scores = (found - expected) / weight * math.sqrt(2 * 20_000)
+    assert scores.abs().max() <= 6
+
+
+# Failures.
+
+
+class Faulty:
+    """A sampler that fails as told, a time after the other, and then works."""
+
+    def __init__(self, *faults):
+        self.faults, self.calls = list(faults), 0
+
+    def run(self, pubs):
+        self.calls += 1
+        fault = self.faults.pop(0) if self.faults else None
+        if isinstance(fault, Exception):
+            raise fault
+        job = fresh(0).run(pubs)
+        if fault is None:
+            return job
+        return SimpleNamespace(job_id=job.job_id, result=lambda: fault(job.result()))
+
+
+class Refused(Exception):
+    def __init__(self, status_code):
+        super().__init__(f"status {status_code}")
+        self.status_code = status_code
+
+
+def evaluated(sampler, **options):
+    x, params = inputs(pz(1), (4,), ())
+    options = {"shots": 10, "qubits": 2, "limits": Limits(wait=0.0)} | options
+    return Sampler(sampler, **options)(pz(1), x, params)
+
+
+@pytest.mark.parametrize(
+    "fault", [TimeoutError("slow"), ConnectionResetError("gone"), Refused(503), Refused(429)], ids=repr
+)
+def test_what_may_pass_is_tried_again(fault):
+    sampler = Faulty(fault, fault)
+    assert torch.equal(evaluated(sampler), evaluated(Faulty()))
+    assert sampler.calls == 3
+
+
+def raising(error):
+    def fault(result):
+        raise error
+
+    return fault
+
+
+def test_results_that_time_out_are_fetched_again_not_submitted_again():
+    failures = [TimeoutError("slow")] * 2
+
+    def slow(result):
+        if failures:
+            raise failures.pop()
+        return result
+
+    sampler = Faulty(slow)
+    evaluated(sampler)
+    assert sampler.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls", "message"),
+    [
+        (Refused(400), 1, "submission of job 0 failed: Refused: status 400"),
+        (ValueError("bad circuit"), 1, "ValueError: bad circuit"),
+        (raising(RuntimeError("cancelled")), 1, "failed: RuntimeError: cancelled"),
+        (lambda result: list(result)[:-1], 1, "came back with 2 of 3 parts"),
+        (lambda result: [SimpleNamespace(data={}) for _ in result], 1, "without the bits of register c"),
+        (
+            lambda result: [
+                SimpleNamespace(data={"c": SimpleNamespace(array=each.data["c"].array[..., :-1, :])}) for each in result
+            ],
+            1,
+            "bits of shape",
+        ),
+    ],
+    ids=["refused", "bad", "cancelled", "partial", "no bits", "fewer shots"],
+)
+def test_what_will_not_pass_is_one_clear_error(fault, calls, message):
+    sampler = Faulty(fault, fault, fault)
+    with pytest.raises(DeviceError, match=message):
+        evaluated(sampler)
+    assert sampler.calls == calls
+
+
+def test_giving_up_says_how_often_it_tried_and_what_is_kept(tmp_path):
+    journal = Journal(tmp_path)
+    sampler = Faulty(*[TimeoutError("slow")] * 9)
+    with pytest.raises(DeviceError, match=r"after 3 attempts: TimeoutError: slow\. Finished jobs are in Journal"):
+        evaluated(sampler, limits=Limits(retries=2, wait=0.0), journal=journal)
+    journal.close()
+
+
+def test_an_interrupted_training_goes_on_without_paying_twice(tmp_path, seeded):
+    """Gradient descent on a device, stopped in the middle: the second run submits only what is missing."""
+
+    def train(sampler, folder):
+        journal = Journal(folder)
+        try:
+            x, params = inputs(pz(1), (4,), ())
+            engine = Sampler(
+                sampler, shots=20, qubits=3, seed=0, limits=Limits(executions=200, wait=0.0), journal=journal
+            )
+            theta = params.pop("theta").requires_grad_()
+            for _ in range(3):
+                loss = engine(pz(1), x, {"theta": theta, **params}).square().sum()
+                (slope,) = torch.autograd.grad(loss, theta)
+                theta = (theta - 0.1 * slope).detach().requires_grad_()
+            return theta.detach()
+        finally:
+            journal.close()
+
+    quiet = Faulty()
+    expected = train(quiet, tmp_path / "quiet")
+    for stop in (1, 4, quiet.calls - 1):
+        stopped = Faulty(*[None] * stop, ValueError("out of credit"))
+        folder = tmp_path / str(stop)
+        with pytest.raises(DeviceError, match="out of credit"):
+            train(stopped, folder)
+        rest = Faulty()
+        assert torch.equal(train(rest, folder), expected)
+        assert stop + rest.calls == quiet.calls
+
+
+BAD = {
+    "sampler": (lambda: Sampler(3), TypeError, "`sampler`"),
+    "shots": (lambda: Sampler(fresh, shots=None), ValueError, "no exact values"),
+    "qubits": (lambda: Sampler(fresh, qubits=0), ValueError, "`qubits`"),
+    "qubits without backend": (lambda: Sampler(fresh, qubits=[0]), ValueError, "without a backend"),
+    "qubit": (
+        lambda: Sampler(manila, backend=MANILA, qubits=[7]),
+        ValueError,
+        "from 0 to 4 for fake_manila, but has 7",
+    ),
+    "twice": (lambda: Sampler(manila, backend=MANILA, qubits=[1, 1]), ValueError, "must not repeat"),
+    "backend": (lambda: Sampler(fresh, backend=3), TypeError, "`backend`"),
+    "scales": (lambda: Sampler(fresh, scales=(0.5,)), ValueError, "`scales`"),
+    "equal scales": (lambda: Sampler(fresh, scales=(1, 1)), ValueError, "different"),
+    "fit": (lambda: Sampler(fresh, fit="cubic"), ValueError, "linear, exponential"),
+    "structure": (lambda: Sampler(fresh, structure="melt"), ValueError, "keep, fuse"),
+    "limits": (lambda: Limits(rows=0), ValueError, "`rows` of Limits"),
+    "wait": (lambda: Limits(wait=-1), ValueError, "`wait`"),
+    "fuse": (
+        lambda: Sampler(fresh, structure="fuse")(ENTANGLED, *inputs(ENTANGLED)),
+        UnsupportedCircuit,
+        "structure='fuse' takes one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "message"), BAD.values(), ids=BAD)
+def test_bad_options_are_refused_by_name(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_values_are_checked_before_anything_is_paid_for():
+    engine, jobs = recorded(shots=10)
+    x, params = inputs(pz(1), (4,), ())
+    x[1] = math.nan
+    with pytest.raises(ValueError, match="`x` must be finite"):
+        engine(pz(1), x, params)
+    assert jobs == []
+
+
+def test_fused_circuits_have_two_pulses_whatever_the_depth():
+    engine, jobs = recorded(backend=MANILA, shots=10, structure="fuse", readout_correction=False)
+    x, params = inputs(pz(6), (4,), ())
+    engine(pz(6), x, params)
+    assert jobs[0][0][0].count_ops()["sx"] == 2
+    torch.testing.assert_close(torch.tensor(jobs[0][0][1])[:, 0].cos(), get("bloch")(pz(6), x, params), **EXACT)

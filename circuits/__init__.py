@@ -12,18 +12,19 @@ torch.Size([5])
 """
 
 from circuits import engines
-from circuits.ansatz import ANSATZE, mix, px, pz, real, rpz
+from circuits.ansatz import ANSATZE, entangled, mix, px, pz, real, rpz
 from circuits.checks import unchecked
 from circuits.circuit import Circuit, Encode, Gate, Slot, Sum
 from circuits.engines import expectation
 from circuits.engines.pennylane import to_pennylane
 from circuits.engines.qiskit import to_qiskit
-from circuits.errors import EngineUnavailable, UnsupportedCircuit
+from circuits.errors import DeviceError, EngineUnavailable, UnsupportedCircuit
 from circuits.openqasm import to_openqasm3
 
 __all__ = [
     "ANSATZE",
     "Circuit",
+    "DeviceError",
     "Encode",
     "EngineUnavailable",
     "Gate",
@@ -31,6 +32,7 @@ __all__ = [
     "Sum",
     "UnsupportedCircuit",
     "engines",
+    "entangled",
     "expectation",
     "mix",
     "px",

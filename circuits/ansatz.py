@@ -84,6 +84,35 @@ def mix(reps: int = 3, scale: Fixed = None, shift: Fixed = None) -> Circuit:
     return _reuploading("mix", reps, scale, shift, lambda block, e: (*around(block), Gate("RY", 0, e)), around)
 
 
+def entangled(reps: int = 3, wires: int = 2, scale: Fixed = None, shift: Fixed = None) -> Circuit:
+    r"""Re-uploading on several wires: blocks RZ RY RZ($e_l$) on each and a ring of CNOTs, then RZ RY, read by Z on all.
+
+    There are `2 * wires * (reps + 1)` thetas; the encodings of a block share scale and shift. With unit scales the
+    value is a trigonometric polynomial of degree `wires * reps` in x; one wire reaches `reps` with as many blocks.
+
+    An activation like those of one wire, which `ANSATZE` lists.
+
+    >>> entangled(2, wires=3).slots
+    {'theta': 18, 'scale': 2, 'shift': 2}
+    """
+    if not isinstance(wires, Integral) or isinstance(wires, bool) or wires < 2:
+        raise ValueError(f"Argument `wires` must be an int of at least 2, but is {wires!r}; for one wire use pz.")
+
+    def around(block: int) -> list[Gate]:
+        return [
+            Gate(name, wire, Slot("theta", 2 * (block * wires + wire) + k))
+            for wire in range(wires)
+            for k, name in enumerate(("RZ", "RY"))
+        ]
+
+    def inside(block: int, e: Encode) -> list[Gate]:
+        ring = [(wire, (wire + 1) % wires) for wire in range(wires if wires > 2 else 1)]
+        encodings = [Gate("RZ", wire, e) for wire in range(wires)]
+        return [*around(block), *encodings, *(Gate("CNOT", pair) for pair in ring)]
+
+    return _reuploading("entangled", reps, scale, shift, inside, around, wires=wires)
+
+
 class _Ansatze(dict[str, Callable[..., Circuit]]):
     def __missing__(self, name: object) -> Callable[..., Circuit]:
         raise KeyError(f"There is no ansatz {name!r}; the known ones are {', '.join(self)}.")
@@ -101,18 +130,20 @@ def _reuploading(
     block: Callable[[int, Encode], Iterable[Gate]],
     final: Callable[[int], Iterable[Gate]] = lambda block: (),
     through: Literal["identity", "arccos"] = "identity",
+    wires: int = 1,
 ) -> Circuit:
-    """H, then `block(l, e_l)` for l = 0 ... reps-1, then `final(reps)`."""
+    """H on every wire, then `block(l, e_l)` for l = 0 ... reps-1, then `final(reps)`."""
     if not isinstance(reps, Integral) or isinstance(reps, bool):
         raise TypeError(f"Argument `reps` must be an int, but is {reps!r}.")
     if reps < 0:
         raise ValueError(f"Argument `reps` must not be negative, but is {reps}.")
     scales, shifts = _per_block("scale", scale, reps), _per_block("shift", shift, reps)
-    gates = [Gate("H", 0)]
+    gates = [Gate("H", wire) for wire in range(wires)]
     for index, (factor, offset) in enumerate(zip(scales, shifts, strict=True)):
         gates += block(index, Encode(factor, offset, through=through))
     fixed = "".join(f", {key}={value}" for key, value in (("scale", scale), ("shift", shift)) if value is not None)
-    return Circuit((*gates, *final(reps)), label=f"{name}({reps}{fixed})")
+    several = f", {wires}" if wires > 1 else ""
+    return Circuit((*gates, *final(reps)), "Z" * wires, label=f"{name}({reps}{several}{fixed})")
 
 
 def _per_block(name: str, value: Fixed, reps: int) -> Sequence[float | Slot]:

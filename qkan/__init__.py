@@ -15,5 +15,20 @@ from qkan.fit import FitResult, fit
 from qkan.layer import QKANLayer
 from qkan.network import QKAN
 from qkan.parameters import parameter_count
+from qkan.plan import Plan, allocate, plan, set_shots
+from qkan.survival import deploy_check
 
-__all__ = ["DARUAN", "QKAN", "FitResult", "QKANLayer", "fit", "parameter_count", "set_engine"]
+__all__ = [
+    "DARUAN",
+    "QKAN",
+    "FitResult",
+    "Plan",
+    "QKANLayer",
+    "allocate",
+    "deploy_check",
+    "fit",
+    "parameter_count",
+    "plan",
+    "set_engine",
+    "set_shots",
+]

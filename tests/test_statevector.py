@@ -287,7 +287,6 @@ def test_small_rotations_are_rotations(name, angle):
     torch.testing.assert_close(statevector(circuit, x, {}), reference(circuit, x, {}), rtol=0, atol=2e-15)
 
 
-
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # of torch itself, at graph breaks
 def test_compiled_functions_have_the_same_values():
     circuit = ladder(3, 2)

@@ -1,0 +1,69 @@
+"""Engines that watch a model: what it asks of a device, and how much every activation matters."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from circuits.circuit import Circuit
+from circuits.engines.auto import Auto
+from circuits.engines.engine import BlackBox, Costs, Engine
+from circuits.shots import standard_error
+
+
+class Dry(BlackBox):
+    """Takes the place of a device: exact values, with the errors that its shots would have; nothing is run.
+
+    Args:
+        engine: the device.
+    """
+
+    name: ClassVar[str] = "dry"
+
+    def __init__(self, engine: BlackBox) -> None:
+        self.engine, self.shots, self.gradient = engine, engine.shots, engine.gradient
+        self.costs_so_far = Costs()
+
+    def unsupported(self, circuit: Circuit) -> str | None:
+        return self.engine.unsupported(circuit)
+
+    def _measure(self, circuit: Circuit, table: Tensor, shots: Tensor | None) -> tuple[Tensor, Tensor]:
+        self.costs_so_far += self.engine.costs(circuit, table.detach(), shots)
+        values = self._run(circuit, table, None)
+        return values, torch.zeros_like(values) if shots is None else standard_error(values.detach(), shots[:, None])
+
+    def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
+        params: Mapping[str, Tensor] = {"angle": table} if circuit.slots else {}
+        return Auto()(Circuit(circuit.gates, circuit.strings), table.new_zeros(len(table), 1), params)
+
+    def __repr__(self) -> str:
+        return f"Dry({self.engine!r})"
+
+
+class Probe(Engine):
+    """Passes evaluations on, and remembers each with a handle for derivatives of what comes of it.
+
+    Args:
+        engine: what evaluates.
+    """
+
+    name: ClassVar[str] = "probe"
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        """Handles, values and standard errors, `(*grid, readouts)`: an output's derivative in a handle is that in the
+        value."""
+
+    def unsupported(self, circuit: Circuit) -> str | None:
+        return self.engine.unsupported(circuit)
+
+    def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
+        values, errors = self.engine._evaluate_with_error(circuit, x, params)
+        handle = torch.zeros_like(values, requires_grad=True)
+        self.seen.append((handle, values.detach(), errors.to(values)))
+        return values + handle
+
+    def __repr__(self) -> str:
+        return f"Probe({self.engine!r})"

@@ -1,0 +1,150 @@
+"""Will a trained model survive on a device? Its metric there, from calibrations, before a single job is submitted."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from circuits import engines
+from circuits.calibration import fake_backend, noise_model_of, noise_of, rank_qubits
+from circuits.engines import Engine
+from circuits.engines.noisy import Noisy
+from circuits.engines.sampled import Sampled
+from circuits.errors import third_party
+from circuits.native import native
+from qkan.daruan import DARUAN
+from qkan.plan import engines_of
+
+Metric = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of a report.
+
+    Args:
+        backend: the device; "simulator" for none.
+        treatment: "exact", "shots", "raw" or "corrected".
+        metric: of the model there, over `repeats` of the shots.
+        spread: the standard deviation over them.
+        qubit: of the device.
+        deviation: the largest difference from Aer's density matrices in a sample of the model's own circuits.
+    """
+
+    backend: str
+    treatment: str
+    metric: float
+    spread: float = 0.0
+    qubit: int | None = None
+    deviation: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `deploy_check` found.
+
+    Args:
+        checks: its lines.
+        name: of the metric.
+    """
+
+    checks: tuple[Check, ...]
+    name: str
+
+    def __str__(self) -> str:
+        lines = [f"{'backend':20}{'qubit':>6}  {'values':10}{self.name:>12}{'+-':>10}{'off Aer by':>12}"]
+        for check in self.checks:
+            off = "" if check.deviation is None else f"{check.deviation:.1e}"
+            qubit = "" if check.qubit is None else str(check.qubit)
+            lines.append(
+                f"{check.backend:20}{qubit:>6}  {check.treatment:10}{check.metric:12.4g}{check.spread:10.2g}{off:>12}"
+            )
+        return "\n".join(lines)
+
+    def plot(self, path: Any) -> None:
+        """A picture of it, written to `path`."""
+        figure_class = third_party("matplotlib.figure", "benchmarks").Figure
+        figure = figure_class(figsize=(1.2 * len(self.checks) + 1, 3.6), layout="constrained")
+        axes = figure.subplots()
+        colours = {"exact": "0.3", "shots": "tab:blue", "raw": "tab:red", "corrected": "tab:green"}
+        for place, check in enumerate(self.checks):
+            axes.bar(place, check.metric, yerr=check.spread or None, capsize=3, color=colours[check.treatment])
+        axes.axhline(self.checks[0].metric, color="0.3", linewidth=0.8, linestyle="--")
+        axes.set_xticks(range(len(self.checks)), [f"{check.backend}\n{check.treatment}" for check in self.checks])
+        axes.set_ylabel(self.name)
+        axes.tick_params(axis="x", labelsize=8)
+        figure.savefig(path, dpi=150)
+
+
+def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """The mean of squared differences."""
+    return (output - target).square().mean()
+
+
+@torch.no_grad()
+def deploy_check(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    backends: Sequence[Any],
+    shots: int = 4096,
+    metric: Metric = mean_squared_error,
+    repeats: int = 5,
+    seed: int = 0,
+) -> Report:
+    """The metric of a trained model exactly, with shots, and on every backend, raw and with corrected readout.
+
+    Backends are simulated by their calibration, in torch, one qubit each: the best one. Some of the model's own
+    circuits are simulated by Aer as well, whose density matrices must say the same.
+
+    Args:
+        model: with DARUAN activations of one wire.
+        x: inputs.
+        y: targets.
+        backends: Qiskit backends with a calibration, or names of fake ones such as "FakeManilaV2".
+        shots: of every evaluation.
+        metric: of outputs and targets.
+        repeats: of everything with shots.
+        seed: of the shots.
+    """
+    if isinstance(backends, str):
+        raise TypeError(f"Argument `backends` must be a sequence of backends or names, but is {backends!r}.")
+    chosen = [fake_backend(backend) if isinstance(backend, str) else backend for backend in backends]
+
+    def measured(engine: Callable[[int], Engine], times: int) -> tuple[float, float]:
+        found = []
+        for repeat in range(times):
+            one = engine(seed + repeat)
+            with engines_of(model, lambda module, one=one: one):
+                found.append(metric(model(x), y).item())
+        values = torch.tensor(found, dtype=torch.float64)
+        return values.mean().item(), values.std(unbiased=True).item() if times > 1 else 0.0
+
+    checks = [
+        Check("simulator", "exact", *measured(lambda seed: engines.get("auto"), 1)),
+        Check("simulator", "shots", *measured(lambda seed: Sampled("auto", shots, seed), repeats)),
+    ]
+    for backend in chosen:
+        qubit = rank_qubits(backend)[0]
+        noise = noise_of(backend, qubit)
+        base = Noisy(noise)
+        deviation = _deviation(model, x, backend, qubit)
+        for treatment, readout in (("raw", None), ("corrected", noise.readout)):
+            result = measured(lambda seed, base=base, out=readout: Sampled(base, shots, seed, readout=out), repeats)
+            checks.append(Check(str(backend.name), treatment, *result, qubit, deviation))
+    return Report(tuple(checks), getattr(metric, "__name__", "metric"))
+
+
+def _deviation(model: nn.Module, x: Tensor, backend: Any, qubit: int, rows: int = 16) -> float:
+    """How far our noise is from Aer's, on circuits of the first layer."""
+    module = next(module for module in model.modules() if isinstance(module, DARUAN))
+    noise = noise_of(backend, qubit)
+    sample = x.reshape(-1, x.shape[-1])[:rows].double()[..., None, :, None]
+    slots = {name: slot.detach().double() for name, slot in module.slots().items()}
+    circuit = native(module.circuit)
+    wanted = {name: slots[name] for name in circuit.slots}
+    theirs = engines.get("qiskit", noise_model=noise_model_of(backend, qubit))(circuit, sample, wanted)
+    ours = Noisy(type(noise)(noise.gates))(module.circuit, sample, slots)
+    return (ours - theirs).abs().max().item()

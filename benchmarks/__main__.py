@@ -60,6 +60,20 @@ def speed(
 
 
 @app.command()
+def nisq(
+    out: Out = None,
+    seeds: Seeds = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs at most, early stopping apart.")] = 1000,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes: whether it works.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+) -> None:
+    """Train a QKAN exactly, under noise and by shots, and carry it to the noise of devices."""
+    from benchmarks.nisq.run import run
+
+    run(out or Path("runs/nisq"), seeds=seeds, epochs=epochs, small=quick, file=json)
+
+
+@app.command()
 def publish(runs: Annotated[Path, typer.Option(help="Where the runs are.")] = Path("runs")) -> None:
     """Put the last runs into benchmarks/results, and their tables into the READMEs."""
     from benchmarks.publish import run

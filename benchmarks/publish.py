@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import functions, quickstart
+from benchmarks.nisq import report as nisq
 from benchmarks.report import Results, Table, write
 from benchmarks.speed import report as speed
 
@@ -16,8 +17,10 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "quickstart": quickstart.tables,
     "functions": functions.tables,
+    "nisq": nisq.tables,
     "speed": speed.tables,
     "speed_goals": lambda results: [speed.figures(results)],
+    "nisq_goals": lambda results: [nisq.goal_table(results)],
 }
 """What a block of a document shows, by its name, which begins with that of the benchmark."""
 

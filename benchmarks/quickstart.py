@@ -1,6 +1,6 @@
 """Sunspots: a QKAN, an MLP and an LSTM under one protocol, then the trained QKAN on every engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -16,6 +16,8 @@ from benchmarks.provenance import provenance
 from benchmarks.report import Results, Table, progress_bars, write
 from benchmarks.series import Forecasting, sunspots
 from circuits import engines, pz
+from circuits.calibration import fake_backend, samplers_of
+from circuits.engines import Engine
 from classical import LSTM, MLP
 from qkan import QKAN, set_engine
 
@@ -49,15 +51,33 @@ FAMILIES = (
     Family("LSTM", {f"{'+'.join(map(str, sizes))} hidden": _lstm(*sizes) for sizes in LSTM_SIZES}),
 )
 
-DESTINATIONS: tuple[tuple[str, str, dict[str, int]], ...] = (
-    ("ours, dense matrices", "reference", {}),
-    ("ours, state vector", "statevector", {}),
-    ("ours, Bloch vector", "bloch", {}),
-    ("PennyLane default.qubit", "pennylane", {}),
-    ("Qiskit Aer, exact", "qiskit", {}),
-    ("Qiskit Aer, 4096 shots", "qiskit", {"shots": 4096, "seed": 0}),
-)
-"""Where the trained QKAN is carried: a label, the engine's name and its options. The first one is what others meet."""
+
+def _manila(corrected: bool) -> Engine:
+    """All five qubits of FakeManilaV2 side by side, on Aer with the noise of its calibration."""
+    backend = fake_backend("FakeManilaV2")
+    return engines.get(
+        "sampler",
+        sampler=samplers_of(backend),
+        backend=backend,
+        shots=4096,
+        qubits="all",
+        readout_correction=corrected,
+        seed=0,
+    )
+
+
+DESTINATIONS: Mapping[str, tuple[Callable[[], Engine], int]] = {
+    "ours, dense matrices": (lambda: engines.get("reference"), 3),
+    "ours, state vector": (lambda: engines.get("statevector"), 3),
+    "ours, Bloch vector": (lambda: engines.get("bloch"), 3),
+    "PennyLane default.qubit": (lambda: engines.get("pennylane"), 3),
+    "Qiskit Aer, exact": (lambda: engines.get("qiskit"), 3),
+    "Qiskit Aer, 4096 shots": (lambda: engines.get("qiskit", shots=4096, seed=0), 3),
+    "FakeManilaV2, 4096 shots, raw": (lambda: _manila(corrected=False), 0),
+    "FakeManilaV2, 4096 shots, corrected": (lambda: _manila(corrected=True), 0),
+}
+"""Where the trained QKAN is carried: a label, what makes the engine, and how often it is timed when warm. The first one
+is what others meet."""
 
 
 def run(out: Path, seeds: int = 5, epochs: int = 1000) -> None:
@@ -99,9 +119,9 @@ def run(out: Path, seeds: int = 5, epochs: int = 1000) -> None:
 def carry(model: nn.Module, seed: int, data: Forecasting, results: Results, advance: Callable[[], None]) -> None:
     """Evaluate the test part with one trained QKAN on every engine, its parameters unchanged."""
     expected: Tensor | None = None
-    for label, name, options in DESTINATIONS:
-        carried = set_engine(deepcopy(model), engines.get(name, **options))
-        output, seconds = _timed(carried, data.test.x)
+    for label, (engine, calls) in DESTINATIONS.items():
+        carried = set_engine(deepcopy(model), engine())
+        output, seconds = _timed(carried, data.test.x, calls)
         expected = output if expected is None else expected
         results.add(
             stage="engine",
@@ -117,14 +137,16 @@ def carry(model: nn.Module, seed: int, data: Forecasting, results: Results, adva
 
 
 @torch.no_grad()
-def _timed(model: nn.Module, x: Tensor) -> tuple[Tensor, float]:
-    """The first output, and the median time of three more calls, when everything is built and transpiled."""
-    output, seconds = model(x), []
-    for _ in range(3):
+def _timed(model: nn.Module, x: Tensor, calls: int) -> tuple[Tensor, float]:
+    """The output, and the median time of more calls, when everything is built; of the first one if there are none."""
+    start = perf_counter()
+    output = model(x)
+    seconds = [perf_counter() - start]
+    for _ in range(calls):
         start = perf_counter()
         model(x)
         seconds.append(perf_counter() - start)
-    return output, median(seconds)
+    return output, median(seconds[1:] or seconds)
 
 
 def yardsticks(data: Forecasting, results: Results) -> None:

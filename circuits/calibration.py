@@ -1,7 +1,7 @@
 """What the calibration of a Qiskit backend says: the noise of its qubits, and which of them are good."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -164,3 +164,15 @@ def noise_model_of(backend: Any, qubit: int) -> Any:
         if tuple(qubits) == (qubit,):
             model.add_all_qubit_readout_error(error)
     return model
+
+
+def samplers_of(backend: Any) -> Callable[[int], Any]:
+    """What makes samplers with the noise of a backend of a seed, as `Sampler` takes it: Aer, by density matrices."""
+    check_backend(backend)
+    simulator = third_party("qiskit_aer", "qiskit").AerSimulator
+    sampler = third_party("qiskit.primitives", "qiskit").BackendSamplerV2
+
+    def make(seed: int) -> Any:
+        return sampler(backend=simulator.from_backend(backend, method="density_matrix", seed_simulator=seed))
+
+    return make

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from circuits import Circuit, Encode, Gate, Slot, UnsupportedCircuit, pz
-from circuits.calibration import best_path, noise_model_of, noise_of, rank_qubits
+from circuits.calibration import best_path, noise_model_of, noise_of, rank_qubits, samplers_of
 from circuits.engines import get
 from circuits.engines.sampler import Limits, Sampler
 from circuits.errors import DeviceError
@@ -32,10 +32,7 @@ def fresh(seed):
     return aer.primitives.SamplerV2(seed=seed)
 
 
-def manila(seed):
-    """Aer with the noise of FakeManilaV2."""
-    simulator = aer.AerSimulator.from_backend(MANILA, method="density_matrix", seed_simulator=seed)
-    return primitives.BackendSamplerV2(backend=simulator)
+manila = samplers_of(MANILA)
 
 
 def on_manila(**options):

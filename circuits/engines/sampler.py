@@ -384,7 +384,8 @@ class Sampler(BlackBox):
         parts += [] if self.backend is None else [str(self.backend.name)]
         parts += [f"shots={shown(self.shots)}", f"qubits={self.qubits!r}"]
         parts += [f"scales={self.scales}, fit={self.fit!r}"] * (len(self.scales) > 1)
-        parts += [f"structure={self.structure!r}", f"gradient={self.gradient!r}"]
+        parts += [f"structure={self.structure!r}", f"readout_correction={self.readout_correction}"]
+        parts.append(f"gradient={self.gradient!r}")
         return f"Sampler({', '.join(parts)})"
 
 

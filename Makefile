@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: run functions speed peers install test test-slow lint format clean
+.PHONY: run functions nisq speed peers install test test-slow lint format clean
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart
 
 functions: install  ## fit known functions by L-BFGS
 	$(BIN)/python -m benchmarks functions
+
+nisq: install  ## train for noise, and carry models to the noise of devices
+	$(BIN)/python -m benchmarks nisq
 
 speed: install peers  ## time layers and state vectors beside their peers; hours
 	$(BIN)/python -m benchmarks speed --peers

@@ -75,8 +75,8 @@ class Journal:
         tag = f"{self._next:06d}-{digest.hexdigest()[:20]}"
         self._check_order(tag)
         record, result = self.folder / f"{tag}.json", self.folder / f"{tag}.npz"
-        self._next += 1
         if result.exists():
+            self._next += 1
             return _load(result)
         known = _read(record) if record.exists() else None
         identity = known["job_id"] if known else None
@@ -99,6 +99,7 @@ class Journal:
         else:
             raise AssertionError("either fetched or raised")
         _write(result, _dump(bits))
+        self._next += 1  # not before: whoever asks again after an error asks for the same job
         return bits
 
     def _check_order(self, tag: str) -> None:

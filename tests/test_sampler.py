@@ -1,6 +1,10 @@
 """Circuits on devices behind Qiskit's samplers: packed, corrected, extrapolated, and safe when providers fail."""
 
 import math
+import os
+import random
+import signal
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -512,6 +516,132 @@ def test_an_interrupted_training_goes_on_without_paying_twice(tmp_path, seeded):
         rest = Faulty()
         assert torch.equal(train(rest, folder), expected)
         assert stop + rest.calls == quiet.calls
+
+
+class Cloud:
+    """A sampler and a service in a folder: jobs are there whatever becomes of those who submitted them.
+
+    Args:
+        folder: of the jobs, one file each, named by tag.
+        step: called before and after everything that can be interrupted.
+    """
+
+    def __init__(self, folder, step=lambda: None):
+        self.folder, self.step = folder, step
+        self.options = SimpleNamespace(environment=SimpleNamespace(job_tags=[]))
+        folder.mkdir(exist_ok=True)
+
+    def run(self, pubs):
+        self.step()
+        (tag,) = self.options.environment.job_tags
+        result = primitives.StatevectorSampler(seed=np.random.default_rng(int(tag[:6]))).run(pubs).result()
+        bits = {f"part{k}": each.data["c"].array for k, each in enumerate(result)}
+        count = len(list(self.folder.glob(f"{tag}*.npz")))
+        part = self.folder / "part"
+        with part.open("wb") as file:
+            np.savez(file, **bits)
+        part.rename(self.folder / f"{tag}-{count}.npz")
+        self.step()
+        return self.job(f"{tag}-{count}")
+
+    def job(self, identity):
+        path = self.folder / f"{identity}.npz"
+        if not path.exists():
+            raise LookupError(identity)
+
+        def result():
+            self.step()
+            with np.load(path) as parts:
+                arrays = [parts[f"part{k}"] for k in range(len(parts.files))]
+            return [SimpleNamespace(data={"c": SimpleNamespace(array=array)}) for array in arrays]
+
+        return SimpleNamespace(job_id=lambda: identity, result=result)
+
+    def jobs(self, job_tags, limit):
+        found = sorted(self.folder.glob(f"{job_tags[0]}*.npz"))
+        return [self.job(path.stem) for path in found[:limit]]
+
+
+def trained_on(cloud, folder):
+    """Three steps of gradient descent on a device, every job in the journal."""
+    journal = Journal(folder)
+    try:
+        x, params = inputs(pz(1), (2,), ())
+        engine = Sampler(
+            cloud, shots=8, qubits=2, limits=Limits(executions=100, wait=0.0), journal=journal, service=cloud
+        )
+        theta = params.pop("theta").requires_grad_()
+        for _ in range(3):
+            loss = engine(pz(1), x, {"theta": theta, **params}).square().sum()
+            (slope,) = torch.autograd.grad(loss, theta)
+            theta = (theta - 0.1 * slope).detach().requires_grad_()
+        return theta.detach()
+    finally:
+        journal.close()
+
+
+def test_a_training_that_is_killed_again_and_again_ends_where_a_quiet_one_does(tmp_path):
+    """Processes that kill themselves at a random step; the next one goes on. Every job is submitted exactly once."""
+    quiet = Cloud(tmp_path / "quiet cloud")
+    expected = trained_on(quiet, tmp_path / "quiet")
+    submitted = sorted(path.name for path in quiet.folder.glob("*.npz"))
+    assert len(submitted) > 8
+    chance, kills = random.Random(0), 0
+    for attempt in range(3):
+        place = tmp_path / str(attempt)
+        place.mkdir()
+        while True:
+            steps = chance.randrange(1, 12)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # threads of torch, of which the child needs none
+                child = os.fork()
+            if not child:
+                _train_or_die(place, steps)
+            _, status = os.waitpid(child, 0)
+            if not os.WIFSIGNALED(status):
+                assert os.WEXITSTATUS(status) == 0
+                break
+            kills += 1
+        cloud = Cloud(place / "cloud")
+        assert torch.equal(trained_on(cloud, place / "journal"), expected)
+        assert sorted(path.name for path in cloud.folder.glob("*.npz")) == submitted
+    assert kills >= 10
+
+
+def _train_or_die(place, steps):
+    left = [steps]
+
+    def step():
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        torch.set_num_threads(1)
+        trained_on(Cloud(place / "cloud", step), place / "journal")
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def test_asking_again_after_an_error_goes_on_in_the_same_process(tmp_path):
+    """The job that failed is asked for again, as the same job, and what was done is not."""
+    journal = Journal(tmp_path)
+    x, params = inputs(pz(1), (4,), ())
+    sampler = Faulty(None, ValueError("out of credit"))
+    engine = Sampler(sampler, shots=10, limits=Limits(wait=0.0), journal=journal, seed=0)
+    first = engine(pz(1), x, params)
+    with pytest.raises(DeviceError):
+        engine(pz(1), x + 0.01, params)
+    second = engine(pz(1), x + 0.01, params)
+    journal.close()
+    assert sampler.calls == 3
+    again, quiet = Journal(tmp_path), Faulty()
+    engine = Sampler(quiet, shots=10, limits=Limits(wait=0.0), journal=again, seed=0)
+    assert torch.equal(engine(pz(1), x, params), first)
+    assert torch.equal(engine(pz(1), x + 0.01, params), second)
+    again.close()
+    assert quiet.calls == 0
 
 
 BAD = {

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -165,7 +164,7 @@ class Sampler(BlackBox):
             if value not in known:
                 raise ValueError(f"Argument `{name}` must be one of {', '.join(known)}, but is {value!r}.")
         self.limits, self.journal, self.service = limits, journal, service
-        self._seed, self._numbers = check_seed(seed), count()
+        self._seed, self._number = check_seed(seed), 0
         self._programs: dict[Any, Any] = {}
         self._jobs: dict[str, Any] = {}
 
@@ -320,7 +319,7 @@ class Sampler(BlackBox):
     # How it runs.
 
     def _run_job(self, job: Sequence[Part]) -> Bits:
-        number = next(self._numbers)
+        number = self._number
         seed = None if self._seed is None else [self._seed, number]
         seed = int(np.random.default_rng(seed).integers(2**31))
         sampler: Any = self.sampler if callable(getattr(self.sampler, "run", None)) else self.sampler(seed)
@@ -350,9 +349,12 @@ class Sampler(BlackBox):
             return bits
 
         if self.journal is None:
-            return fetch(submit(f"{number:06d}"))
-        about = {"parts": len(job), "executions": sum(part.executions for part in job)}
-        return self.journal.job([part.content for part in job], about, submit, fetch, self._find)
+            bits = fetch(submit(f"{number:06d}"))
+        else:
+            about = {"parts": len(job), "executions": sum(part.executions for part in job)}
+            bits = self.journal.job([part.content for part in job], about, submit, fetch, self._find)
+        self._number += 1  # not before: what failed is asked for again, with the same seed
+        return bits
 
     def _find(self, tag: str) -> str | None:
         if self.service is None or self.journal is None:

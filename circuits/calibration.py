@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,7 +14,10 @@ from circuits.noise import Noise, ReadoutError
 
 _NAMES = {"sx": "SX", "x": "X", "rz": "RZ"}
 
-_READ: "WeakKeyDictionary[Any, tuple[dict[int, dict[str, Tensor]], dict[int, ReadoutError]]]" = WeakKeyDictionary()
+Fingerprint = tuple[Any, ...]
+Calibration = tuple[dict[int, dict[str, Tensor]], dict[int, ReadoutError]]
+
+_READ: "WeakKeyDictionary[Any, tuple[Fingerprint, Calibration]]" = WeakKeyDictionary()
 
 
 def noise_of(backend: Any, qubits: int | Sequence[int]) -> Noise:
@@ -28,13 +32,15 @@ def noise_of(backend: Any, qubits: int | Sequence[int]) -> Noise:
         qubits: which.
     """
     check_backend(backend)
-    if not isinstance(qubits, int):
+    if isinstance(qubits, Sequence):
         return Noise.stack([noise_of(backend, qubit) for qubit in qubits])
     check_qubits(backend, [qubits])
-    if backend not in _READ:
-        _READ[backend] = _read(backend.target)
-    gates, readouts = _READ[backend]
-    return Noise(gates.get(qubits, {}), readouts.get(qubits))
+    known, now = _READ.get(backend), _fingerprint(backend.target)
+    if known is None or known[0] != now:  # calibrations are renewed while a backend is in use
+        with torch.inference_mode(False):  # kept, and met by autograd later
+            known = _READ[backend] = now, _read(backend.target)
+    gates, readouts = known[1]
+    return Noise(gates.get(int(qubits), {}), readouts.get(int(qubits)))
 
 
 def rank_qubits(backend: Any, pulses: int = 10) -> list[int]:
@@ -105,7 +111,7 @@ def check_qubits(backend: Any, qubits: Sequence[int]) -> None:
         raise ValueError(f"Argument `qubits` must not repeat a qubit, but is {list(qubits)}.")
     alive = rank_qubits(backend)
     for qubit in qubits:
-        if not isinstance(qubit, int) or isinstance(qubit, bool) or not 0 <= qubit < backend.num_qubits:
+        if not isinstance(qubit, Integral) or isinstance(qubit, bool) or not 0 <= qubit < backend.num_qubits:
             raise ValueError(
                 f"Argument `qubits` must hold ints from 0 to {backend.num_qubits - 1} for {backend.name}, but has "
                 f"{qubit!r}."
@@ -132,7 +138,28 @@ def _error(target: Any, names: Sequence[str], qubit: int) -> float:
     return math.inf
 
 
-def _read(target: Any) -> tuple[dict[int, dict[str, Tensor]], dict[int, ReadoutError]]:
+def _fingerprint(target: Any) -> Fingerprint:
+    """All that channels are made of."""
+    errors = tuple(
+        (name, place, properties.error, properties.duration)
+        for name in (*_NAMES, "measure")
+        if name in target.operation_names
+        for place, properties in target[name].items()
+        if properties is not None
+    )
+    times = tuple((each.t1, each.t2) for each in target.qubit_properties or () if each is not None)
+    return errors, times
+
+
+def readout_slope(backend: Any, qubits: Sequence[int]) -> float:
+    """What signs are multiplied by on average when they are read out on some qubits; 1 without a calibration."""
+    if backend is None:
+        return 1.0
+    errors = [_error(backend.target, ("measure",), qubit) for qubit in qubits]
+    return 1.0 - 2.0 * sum(errors) / len(errors)
+
+
+def _read(target: Any) -> Calibration:
     """Channels after gates and readout errors of every qubit."""
     device = third_party("qiskit_aer.noise.device", "qiskit")
     info = third_party("qiskit.quantum_info", "qiskit")

@@ -2,20 +2,22 @@
 
 A run is repeatable, so that a journal needs no state of its own: the k-th job asks for the same circuits again, and
 gets what the journal has of it. Of every job there are two files, `000012-<digest>.json` from just before it is
-submitted, and `000012-<digest>.npz` with its bits as soon as they are there. Each is written whole or not at all.
+submitted, and `000012-<digest>.npz` with its parameters and bits as soon as these are there. Each is written whole or
+not at all.
 """
 
 import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from uuid import uuid4
 
 import numpy as np
 
-from circuits.errors import third_party
+from circuits.errors import DeviceError, third_party
 
 Bits = list[np.ndarray]
 """Of each part of a job, `(rows, shots, bytes)`, as Qiskit's `BitArray` packs them."""
@@ -25,17 +27,28 @@ class JournalError(RuntimeError):
     """A journal cannot be used; the message says why, and what to do."""
 
 
+class JobNotFound(Exception):
+    """The provider does not know a job any more."""
+
+
+class JobFailed(DeviceError):
+    """A job is over, and will never have a result that can be used."""
+
+
 class Journal:
     """A folder of jobs, which one process at a time may use.
 
     Args:
         folder: made if it is not there. Remove it to start over.
+
+    Attributes:
+        place: the number of the next job.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._next = 0
+        self.place = 0
         locks = third_party("filelock", "qiskit")
         # The system lets go of it when the process ends, however it ends.
         self._lock = locks.FileLock(self.folder / "lock")
@@ -43,80 +56,102 @@ class Journal:
             self._lock.acquire(timeout=0)
         except locks.Timeout:
             raise JournalError(
-                f"Journal {self.folder} is in use by another process: wait for it, or take another folder."
+                f"Journal {self.folder} is in use, by another process or another Journal of this one: wait for it or "
+                "close it, or take another folder."
             ) from None
         for left in self.folder.glob("*.part"):  # of a process that was killed while it wrote
             left.unlink()
+        about = self.folder / "run.json"
+        if not about.exists():
+            # Part of every tag, so that a provider's jobs for other folders are never taken for ours.
+            _write(about, json.dumps({"run": uuid4().hex[:8]}).encode())
+        self._run = _read(about, "run")["run"]
 
     def close(self) -> None:
         """Let another process use the folder."""
         self._lock.release()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def job(
         self,
         content: Sequence[bytes],
-        about: Mapping[str, Any],
+        about: Any,
+        values: Sequence[np.ndarray],
         submit: Callable[[str], str],
         fetch: Callable[[str], Bits],
-        find: Callable[[str], str | None],
+        find: Callable[[str, Sequence[str]], str | None],
     ) -> Bits:
         """The bits of the next job: from the journal, from the provider if it was submitted, or by submitting it.
 
         Args:
             content: what the job asks for, byte for byte.
             about: what the record says of it, for a reader.
+            values: the parameters of each part, which are kept beside the bits.
             submit: submits under a tag; returns the id of the job.
-            fetch: waits for a job; raises `LookupError` if the provider does not know it any more.
-            find: the id of a job that was submitted under a tag; None if there is none.
+            fetch: waits for a job; raises `JobNotFound` if the provider does not know it any more, and `JobFailed` if
+                it is over for good, which the record keeps: it is submitted anew when it is asked for again.
+            find: the id of a job that was submitted under a tag, but for some that failed; None if there is none.
         """
         digest = hashlib.sha256()
         for piece in content:
             digest.update(len(piece).to_bytes(8) + piece)
-        tag = f"{self._next:06d}-{digest.hexdigest()[:20]}"
-        self._check_order(tag)
-        record, result = self.folder / f"{tag}.json", self.folder / f"{tag}.npz"
+        name = f"{self.place:06d}-{digest.hexdigest()[:20]}"
+        self._check_order(name)
+        path, result = self.folder / f"{name}.json", self.folder / f"{name}.npz"
         if result.exists():
-            self._next += 1
+            self.place += 1
             return _load(result)
-        known = _read(record) if record.exists() else None
-        identity = known["job_id"] if known else None
-        if known is None:
-            known = {"tag": tag, "job_id": None, **about}
-            _write(record, json.dumps(known, indent=1).encode())
-        elif identity is None:  # killed while submitting: it may have arrived
-            identity = find(tag)
-        for attempt in range(2):
-            if identity is None:
-                identity = submit(tag)
-                _write(record, json.dumps(known | {"job_id": identity}, indent=1).encode())
-            try:
-                bits = fetch(identity)
-                break
-            except LookupError:
-                if attempt:
-                    raise
-                identity = None
+        tag = f"{name}-{self._run}"
+        if path.exists():
+            record = _read(path, "job_id")
+            # Killed while submitting: it may have arrived.
+            identity = record["job_id"] or find(tag, record["failed"])
         else:
-            raise AssertionError("either fetched or raised")
-        _write(result, _dump(bits))
-        self._next += 1  # not before: whoever asks again after an error asks for the same job
-        return bits
+            record = {"tag": tag, "job_id": None, "failed": [], "about": about}
+            _write(path, json.dumps(record, indent=1).encode())
+            identity = None
+        found = None if identity is None else self._fetched(path, record, identity, fetch)
+        if found is None:
+            record["job_id"] = identity = submit(tag)
+            _write(path, json.dumps(record, indent=1).encode())
+            found = self._fetched(path, record, identity, fetch)
+        if found is None:
+            raise DeviceError(f"Job {identity} is gone: its provider does not know it, though it was just submitted.")
+        _write(result, _dump(found, values))
+        self.place += 1  # not before: whoever asks again after an error asks for the same job
+        return found
 
-    def _check_order(self, tag: str) -> None:
-        others = [path.name for path in self.folder.glob(f"{tag[:6]}-*") if not path.name.startswith(tag)]
+    def _fetched(self, path: Path, record: dict[str, Any], identity: str, fetch: Callable[[str], Bits]) -> Bits | None:
+        try:
+            return fetch(identity)
+        except JobNotFound:
+            return None
+        except JobFailed:
+            record |= {"job_id": None, "failed": [*record["failed"], identity]}
+            _write(path, json.dumps(record, indent=1).encode())
+            raise
+
+    def _check_order(self, name: str) -> None:
+        others = [path.name for path in self.folder.glob(f"{name[:6]}-*") if not path.name.startswith(name)]
         if others:
             raise JournalError(
-                f"Journal {self.folder} belongs to another run: its job {int(tag[:6])} is {others[0]}, and this run "
-                f"asks for {tag}. Repeat the run exactly, seeds included, or take an empty folder."
+                f"Journal {self.folder} belongs to another run: its job {int(name[:6])} is {others[0]}, and this run "
+                f"asks for {name}. Repeat the run exactly, seeds included, or take an empty folder."
             )
 
     def __repr__(self) -> str:
         return f"Journal({str(self.folder)!r})"
 
 
-def _dump(bits: Bits) -> bytes:
+def _dump(bits: Bits, values: Sequence[np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     parts: dict[str, Any] = {f"part{k}": part for k, part in enumerate(bits)}
+    parts |= {f"values{k}": part for k, part in enumerate(values)}
     np.savez_compressed(buffer, **parts)
     return buffer.getvalue()
 
@@ -124,16 +159,16 @@ def _dump(bits: Bits) -> bytes:
 def _load(path: Path) -> Bits:
     try:
         with np.load(path, allow_pickle=False) as parts:
-            return [parts[f"part{k}"] for k in range(len(parts.files))]
+            return [parts[f"part{k}"] for k in range(sum(name.startswith("part") for name in parts.files))]
     except Exception as error:
         raise JournalError(f"File {path} is damaged ({error}): remove it, and its job is fetched again.") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, wanted: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
-        if not isinstance(found, dict) or "job_id" not in found:
-            raise ValueError("it has no job_id")
+        if not isinstance(found, dict) or wanted not in found:
+            raise ValueError(f"it has no {wanted}")
     except (ValueError, OSError) as error:
         raise JournalError(f"File {path} is damaged ({error}): remove it, and its job is submitted again.") from error
     return found

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from circuits.shots import sign_variance
+
 Values = NDArray[np.float64]
 
 FITS = ("linear", "exponential")
 
 
-def corrected(signs: Values, zero: Values, one: Values) -> tuple[Values, Values]:
+def corrected_signs(signs: Values, zero: Values, one: Values) -> tuple[Values, Values]:
     r"""The value of a Pauli string from measured signs, without the readout error of its wires.
 
     With $e_0, e_1$ the mean signs of a wire prepared in |0> and |1>, $a = (e_0 - e_1)/2$ and $b = (e_0 + e_1)/2$, every
@@ -47,12 +49,8 @@ def corrected(signs: Values, zero: Values, one: Values) -> tuple[Values, Values]
         # Of a_w and b_w: a slope of -value / a and of -others / a.
         by_zero, by_one = (-values - others) / (2 * a[wire]), (values - others) / (2 * a[wire])
         for slope, measured, mean in ((by_zero, zero, means[0]), (by_one, one, means[1])):
-            variances = variances + slope**2 * _variance(mean[wire], len(measured))
+            variances = variances + slope**2 * sign_variance(mean[wire], len(measured))
     return values, np.sqrt(np.maximum(variances, 0.0))
-
-
-def _variance(mean: float, shots: int) -> float:
-    return (1 - (mean * shots / (shots + 2)) ** 2) / shots
 
 
 def extrapolated(values: Values, errors: Values, scales: Sequence[float], fit: str) -> tuple[Values, Values]:

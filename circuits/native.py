@@ -82,7 +82,6 @@ def measured(circuit: Circuit, string: str) -> Circuit:
     return Circuit((*circuit.gates, *turns), readout, circuit.label)
 
 
-@derived
 def folded(circuit: Circuit, scale: float) -> Circuit:
     r"""A native circuit with its pulses stretched: G becomes $G G^\dagger G$ until there are `scale` times as many.
 
@@ -93,19 +92,32 @@ def folded(circuit: Circuit, scale: float) -> Circuit:
         circuit: of native gates; nothing may simplify it afterwards.
         scale: at least 1.
     """
-    if not is_real(scale) or scale < 1:
-        raise ValueError(f"Argument `scale` must be a number of at least 1, but is {scale!r}.")
-    pulses = [k for k, gate in enumerate(circuit.gates) if gate.name in PULSES]
-    pairs = round((scale - 1) * len(pulses) / 2)
+    check_stretch(scale)
+    return _folded(circuit, float(scale))
+
+
+@derived
+def _folded(circuit: Circuit, scale: float) -> Circuit:
+    pairs = iter(extra_pairs(pulses(circuit), scale))
     gates: list[Gate] = []
-    done = 0
     for gate in circuit.gates:
         gates.append(gate)
         if gate.name in PULSES:
-            done += 1
-            for _ in range(pairs * done // len(pulses) - pairs * (done - 1) // len(pulses)):
+            for _ in range(next(pairs)):
                 gates += [*_inverse(gate), gate]
     return Circuit(tuple(gates), circuit.readout, circuit.label)
+
+
+def extra_pairs(count: int, scale: float) -> list[int]:
+    """How many pairs of an inverse and itself follow each of `count` pulses, to make them `scale` times as many."""
+    total = round((scale - 1) * count / 2)
+    return [total * (k + 1) // count - total * k // count for k in range(count)]
+
+
+def check_stretch(scale: object) -> None:
+    """Refuse factors that shorten."""
+    if not is_real(scale) or scale < 1:
+        raise ValueError(f"Argument `scale` must be a number of at least 1, but is {scale!r}.")
 
 
 def _inverse(gate: Gate) -> list[Gate]:

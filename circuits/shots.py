@@ -1,5 +1,7 @@
 r"""Measuring S times: values become means of S signs, with the standard error $\sqrt{(1-z^2)/S}$."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -22,8 +24,12 @@ def standard_error(values: Tensor, shots: Tensor | int) -> Tensor:
 
     That is the rule of succession: S equal outcomes say that z is near 1, not that it is known without an error.
     """
-    count = torch.as_tensor(shots, dtype=values.dtype, device=values.device)
-    return ((1 - (values * count / (count + 2)).square()) / count).clamp(min=0).sqrt()
+    return sign_variance(values, torch.as_tensor(shots, dtype=values.dtype, device=values.device)).sqrt()
+
+
+def sign_variance(mean: Any, shots: Any) -> Any:
+    """The square of `standard_error`, for numbers and arrays of any kind."""
+    return (1 - (mean * shots / (shots + 2)) ** 2) / shots
 
 
 def shown(shots: Tensor | int | None) -> str:

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from circuits.journal import Journal, JournalError
+from circuits.errors import DeviceError
+from circuits.journal import JobFailed, JobNotFound, Journal, JournalError
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
@@ -39,11 +41,11 @@ class Cloud:
     def fetch(self, identity: str, content: bytes) -> list[np.ndarray]:
         self.before()
         if identity.removeprefix("job-") not in self.submitted():
-            raise LookupError(identity)
+            raise JobNotFound(identity)
         seed = int.from_bytes(content[:4].ljust(4, b"\0"))
         return [np.random.default_rng(seed).integers(0, 255, (2, 5, 1), dtype=np.uint8)]
 
-    def find(self, tag: str) -> str | None:
+    def find(self, tag: str, failed: Sequence[str] = ()) -> str | None:
         self.before()
         return f"job-{tag}" if tag in self.submitted() else None
 
@@ -57,7 +59,8 @@ def run(folder: Path, cloud: Cloud, jobs: int) -> list[bytes]:
             content = state
             (bits,) = journal.job(
                 [content],
-                {"about": "a test"},
+                "a test",
+                [np.zeros((1, 2))],
                 lambda tag, content=content: cloud.submit(tag, content),
                 lambda identity, content=content: cloud.fetch(identity, content),
                 cloud.find,
@@ -77,6 +80,29 @@ def test_a_second_run_pays_nothing_and_has_the_same_results(tmp_path):
     assert len(cloud.submitted()) == 5
     assert run(tmp_path / "journal", cloud, 7)[:5] == first
     assert len(cloud.submitted()) == 7
+
+
+class _Halved:
+    """A file whose writing can be interrupted in the middle."""
+
+    def __init__(self, file, step):
+        self._file, self._step = file, step
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def write(self, content):
+        half = len(content) // 2
+        self._file.write(content[:half])
+        self._file.flush()
+        self._step()
+        self._file.write(content[half:])
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
 
 
 def killed_run(journal: Path, cloud: Path, jobs: int, steps: int) -> bool:
@@ -104,6 +130,14 @@ def killed_run(journal: Path, cloud: Path, jobs: int, steps: int) -> bool:
                 return result
 
             setattr(os, name, wrapped)
+        whole = Path.open
+
+        def opened(path, mode="r", *args, **kwargs):
+            file = whole(path, mode, *args, **kwargs)
+            return _Halved(file, step) if "w" in mode else file
+
+        name = "open"
+        setattr(Path, name, opened)
         try:
             run(journal, Cloud(cloud, step), jobs)
         except BaseException:
@@ -153,14 +187,17 @@ def test_two_processes_do_not_share_a_journal(tmp_path):
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode
-    assert "in use by another process" in done.stderr
+    assert "is in use, by another process" in done.stderr
     journal.close()
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def answers(journal, content=b"a", submit=lambda tag: "1", fetch=lambda identity: [np.zeros((1, 1, 1), np.uint8)]):
-    return journal.job([content], {}, submit, fetch, lambda tag: None)
+BITS = [np.zeros((1, 1, 1), np.uint8)]
+
+
+def answers(journal, content=b"a", submit=lambda tag: "1", fetch=lambda identity: BITS, find=lambda tag, failed: None):
+    return journal.job([content], "a test", [np.ones((1, 2))], submit, fetch, find)
 
 
 def test_another_run_is_refused_and_nothing_is_overwritten(tmp_path):
@@ -184,7 +221,7 @@ def test_damaged_files_are_named(tmp_path, kind, content):
     (result,) = tmp_path.glob("*.npz")
     if kind == "json":
         result.unlink()
-    (damaged,) = tmp_path.glob(f"*.{kind}")
+    (damaged,) = tmp_path.glob(f"0*.{kind}")
     damaged.write_bytes(content)
     again = Journal(tmp_path)
     with pytest.raises(JournalError, match=damaged.name):
@@ -205,28 +242,60 @@ def test_what_is_loaded_is_never_unpickled(tmp_path):
 
 
 def test_a_job_the_provider_forgot_is_submitted_again_once(tmp_path):
-    journal, submissions = Journal(tmp_path), []
+    submissions = []
 
     def submit(tag):
         submissions.append(tag)
         return str(len(submissions))
 
     def forgetful(identity):
-        raise LookupError(identity)
+        raise JobNotFound(identity)
 
-    with pytest.raises(LookupError):
+    with Journal(tmp_path) as journal, pytest.raises(DeviceError, match="Job 1 is gone"):
         answers(journal, submit=submit, fetch=forgetful)
-    assert len(submissions) == 2
-    journal.close()
-    again = Journal(tmp_path)
-    answers(again, submit=submit)
-    again.close()
+    with Journal(tmp_path) as journal:
+        answers(journal, submit=submit, fetch=lambda identity: BITS if identity == "2" else forgetful(identity))
     assert len(submissions) == 2
 
 
-def test_records_say_what_was_asked(tmp_path):
-    journal = Journal(tmp_path)
-    journal.job([b"a"], {"executions": 7}, lambda tag: "id-1", lambda identity: [], lambda tag: None)
-    journal.close()
-    (record,) = tmp_path.glob("*.json")
-    assert json.loads(record.read_text()) == {"tag": record.stem, "job_id": "id-1", "executions": 7}
+def test_a_job_that_failed_is_submitted_anew_and_never_looked_at_again(tmp_path):
+    submissions, looked = [], []
+
+    def submit(tag):
+        submissions.append(tag)
+        return str(len(submissions))
+
+    def fetch(identity):
+        if identity == "1":
+            raise JobFailed("cancelled")
+        return BITS
+
+    def find(tag, failed):
+        looked.append((tag, list(failed)))
+
+    with Journal(tmp_path) as journal:
+        with pytest.raises(JobFailed):
+            answers(journal, submit=submit, fetch=fetch)
+        answers(journal, submit=submit, fetch=fetch, find=find)
+    assert len(submissions) == 2
+    assert looked == [(submissions[0], ["1"])]
+
+
+def test_other_folders_have_other_tags(tmp_path):
+    tags = []
+    for name in ("one", "two"):
+        with Journal(tmp_path / name) as journal:
+            answers(journal, submit=lambda tag: tags.append(tag) or "1")
+    assert tags[0] != tags[1]
+
+
+def test_records_have_what_was_asked_and_what_came_back(tmp_path):
+    with Journal(tmp_path) as journal:
+        answers(journal)
+    (record,), (result,) = tmp_path.glob("0*.json"), tmp_path.glob("*.npz")
+    known = json.loads(record.read_text())
+    assert known["tag"].startswith(record.stem)
+    assert (known["job_id"], known["failed"], known["about"]) == ("1", [], "a test")
+    with np.load(result) as parts:
+        assert parts["values0"].tolist() == [[1.0, 1.0]]
+        assert parts["part0"].shape == (1, 1, 1)

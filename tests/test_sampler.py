@@ -14,11 +14,12 @@ import torch
 from circuits import Circuit, Encode, Gate, Slot, UnsupportedCircuit, pz
 from circuits.calibration import best_path, noise_model_of, noise_of, rank_qubits, samplers_of
 from circuits.engines import get
-from circuits.engines.sampler import Limits, Sampler
+from circuits.engines.sampler import Sampler
+from circuits.engines.submission import Limits
 from circuits.errors import DeviceError
 from circuits.gradient import Simulator
 from circuits.journal import Journal
-from circuits.mitigation import corrected, extrapolated, intercept
+from circuits.mitigation import corrected_signs, extrapolated, intercept
 from circuits.native import folded, native, pulses
 from judge import report
 from random_circuits import inputs
@@ -136,16 +137,39 @@ def test_a_table_is_one_part_of_few_rows_and_the_program_is_made_once():
     assert again is program
 
 
-def test_jobs_stay_within_the_limits():
-    limits = Limits(executions=1000, rows=3)
-    engine, jobs = recorded(shots=50, qubits=2, limits=limits, calibration_shots=100)
+@pytest.mark.parametrize("shots", [10, 50, 111])
+def test_jobs_stay_within_the_limits_and_have_one_number_of_shots(shots):
+    engine, jobs = recorded(shots=shots, qubits=2, limits=Limits(executions=1000, rows=3))
     x, params = inputs(pz(1), (37,), ())
     engine(pz(1), x, params)
     for job in jobs:
-        assert sum(len(values) * shots for _, values, shots in job) <= 1000
-        assert all(len(values) <= 3 for _, values, _ in job)
-        assert len(job[-1][1]) == len(job[-2][1]) == 1  # calibrations, in every job
-    assert sum(len(values) for job in jobs for _, values, _ in job[:-2]) == math.ceil(37 / 2)
+        assert sum(len(values) * each for _, values, each in job) <= 1000
+        assert all(len(values) <= 3 and each == shots for _, values, each in job)
+        assert len({id(program) for program, _, _ in job[-8:]}) == 2  # |0> and |1>, four times each, in every job
+    assert sum(len(values) for job in jobs for _, values, _ in job[:-8]) == math.ceil(37 / 2)
+
+
+def test_shots_that_no_job_can_take_are_refused_before_anything_is_submitted():
+    engine, jobs = recorded(shots=112, limits=Limits(executions=1000))
+    with pytest.raises(ValueError, match="`shots` is 112, but a job has 1000 executions at most"):
+        engine(pz(1), *inputs(pz(1)))
+    assert jobs == []
+
+
+@pytest.mark.parametrize("qubits", [1, 3])
+def test_readouts_that_see_other_angles_do_not_mix_up_copies(qubits):
+    """Z does not see the last angle, X does: rows of parameters differ in length."""
+    circuit = Circuit((Gate("RY", 0, Encode(Slot("a"))), Gate("RZ", 0, Slot("a", 1))), ("Z", "X"))
+    x, params = inputs(circuit, (30,), (30,))
+    exact = get("statevector")(circuit, x, params)
+    values = Sampler(fresh, shots=2000, qubits=qubits, readout_correction=False, seed=0)(circuit, x, params)
+    assert ((values - exact).abs() <= bernstein(exact, 2000)).all()
+
+
+def test_copies_of_an_engine_draw_other_numbers():
+    x, params = inputs(pz(1), (30,), ())
+    engine = Sampler(fresh, shots=100, seed=0)
+    assert not torch.equal(*(engine.with_shots(200)(pz(1), x, params) for _ in range(2)))
 
 
 def test_a_gradient_is_one_more_job():
@@ -154,6 +178,82 @@ def test_a_gradient_is_one_more_job():
     report(engine, pz(2), x, params)
     assert len(jobs) == 2
     assert jobs[1][0][1].shape == (math.ceil(5 * 12 / 4), 4 * 6)
+
+
+TRIANGLE = Circuit(
+    (
+        Gate("RY", 0, Slot("a")),
+        Gate("RX", 1, Encode()),
+        Gate("RY", 2, Slot("a", 1)),
+        Gate("CNOT", (0, 2)),
+        Gate("CNOT", (1, 0)),
+        Gate("RX", 0, Slot("a", 2)),
+    ),
+    ("ZIZ", "IZI"),
+)
+"""Couplings that no chain has: one pair must be brought together."""
+
+
+def test_routed_circuits_are_calibrated_where_they_are_measured():
+    engine = on_manila(shots=2000, qubits=[2, 3, 4])
+    x, params = inputs(TRIANGLE, (12,), (12,))
+    for job in engine.jobs(*template_of(TRIANGLE), torch.full((2,), 50)):
+        program = job.parts[0].program
+        assert set(program.qubits) == {2, 3, 4}
+        assert job.parts[-1].program.qubits == job.qubits
+        assert set(job.qubits) == {2, 3, 4}
+    exact = get("statevector")(TRIANGLE, x, params)
+    found = engine(TRIANGLE, x, params)
+    raw = on_manila(shots=2000, qubits=[2, 3, 4], readout_correction=False)(TRIANGLE, x, params)
+    assert (found - exact).square().mean() < 0.5 * (raw - exact).square().mean()
+
+
+def test_routing_never_leaves_the_qubits_that_are_named():
+    with pytest.raises(ValueError, match="take the circuit through"):
+        on_manila(shots=10, qubits=[0, 2, 4])(TRIANGLE, *inputs(TRIANGLE))
+
+
+def test_folding_comes_after_routing():
+    counts = {}
+    for scale in (1.0, 3.0):
+        engine, jobs = recorded(backend=MANILA, shots=10, scales=(scale,), qubits=[2, 3, 4], readout_correction=False)
+        engine(TRIANGLE, *inputs(TRIANGLE))
+        counts[scale] = [program.count_ops() for program, _, _ in jobs[0]]
+    assert counts[1.0][0]["cx"] > 2  # the two of the circuit, and a swap
+    for plain, stretched in zip(counts[1.0], counts[3.0], strict=True):
+        assert all(stretched[name] == 3 * plain[name] for name in plain.keys() & {"cx", "sx"})
+
+
+def test_extrapolation_starts_from_the_factors_that_are_reached():
+    engine = Sampler(fresh, scales=(1.0, 1.5), shots=10)
+    job = next(engine.jobs(*template_of(pz(3)), torch.full((2,), 10)))
+    assert [part.program.stretch for part in job.parts[:2]] == [1.0, 13 / 9]
+    with pytest.raises(ValueError, match="take odd numbers"):
+        Sampler(fresh, scales=(1.0, 1.4), structure="fuse", shots=10)(pz(1), *inputs(pz(1)))
+
+
+def template_of(circuit, rows=2):
+    from circuits.angles import template
+    from circuits.lower import simplify
+
+    plain, angles = template(simplify(circuit))
+    return Circuit(plain.gates, plain.strings), torch.zeros(rows, len(angles), dtype=F64)
+
+
+@pytest.mark.parametrize("kind", ["old", "new"])
+def test_primitives_of_the_runtime_run_in_local_mode(kind):
+    if kind == "old":
+        primitive = pytest.importorskip("qiskit_ibm_runtime").SamplerV2
+    else:
+        primitive = pytest.importorskip("qiskit_ibm_runtime.executor_sampler").Sampler
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the old one, which is still what people have
+        engine = Sampler(primitive(mode=MANILA), shots=500, qubits=5)
+        x, params = inputs(pz(1), (10,), ())
+        values = engine(pz(1), x, params)
+    assert engine.backend is MANILA or engine.backend.name == MANILA.name
+    exact = get("bloch")(pz(1), x, params)
+    assert ((values - exact).abs() <= 1.5 * bernstein(exact, 500)).all()
 
 
 # Calibrations.
@@ -229,12 +329,11 @@ def test_dead_qubits_are_refused(what, error):
 
 def layout_of(engine, circuit, rows):
     (job,) = list(engine.jobs(circuit, torch.zeros(rows, 6, dtype=F64), torch.full((rows,), 10)))
-    program = job[0].program
-    return [
-        program.find_bit(program.data[k].qubits[0]).index
-        for k in range(len(program.data))
-        if program.data[k].operation.name == "measure"
-    ]
+    program = job.parts[0].program
+    measured = {each.clbits[0]: each.qubits[0] for each in program.circuit.data if each.operation.name == "measure"}
+    found = [program.circuit.find_bit(measured[bit]).index for bit in program.circuit.clbits]
+    assert tuple(found) == program.qubits == job.parts[-1].program.qubits
+    return found
 
 
 def test_qubits_are_the_best_those_named_or_all():
@@ -261,7 +360,7 @@ def packed():
         [get("noisy", noise=noise_without_readout(MANILA, q))(pz(1), x[k::5], params) for k, q in enumerate(order)]
     )
     for correction in (False, True):
-        engine = on_manila(shots=shots, qubits="all", readout_correction=correction, calibration_shots=40_000)
+        engine = on_manila(shots=shots, qubits="all", readout_correction=correction)
         values, errors = engine(pz(1), x, params, with_error=True)
         results[correction] = values.reshape(300, 5).T - truth, errors.reshape(300, 5).T
     floor = ((1 - truth**2) / shots).mean(1).sqrt()
@@ -287,14 +386,14 @@ def test_correction_is_the_closed_form_and_does_not_clip():
     signs = np.where(rng.random((3, 400, 1)) < 0.97, 1.0, -1.0)
     zero, one = np.ones((1000, 1)), -np.ones((1000, 1))
     zero[:60], one[:100] = -1, 1  # p01 = 0.06, p10 = 0.1
-    values, errors = corrected(signs, zero, one)
+    values, errors = corrected_signs(signs, zero, one)
     np.testing.assert_allclose(values, (signs.mean(1)[:, 0] - 0.04) / 0.84, atol=1e-12)
     assert (values > 1).any()
     floor = np.sqrt((1 - signs.mean(1)[:, 0] ** 2) / 400) / 0.84
     assert (errors > floor).all()
     assert (errors < 2 * floor).all()
     with pytest.raises(ValueError, match="choose other qubits"):
-        corrected(signs, one, zero)
+        corrected_signs(signs, one, zero)
 
 
 @pytest.mark.parametrize("wires", [1, 2])
@@ -308,7 +407,7 @@ def test_corrected_errors_are_those_of_repeated_experiments(wires):
         reads = np.where(ups, rng.random(ups.shape) >= p01, rng.random(ups.shape) < p10)
         zero = np.where(rng.random((calibration, wires)) >= p01, 1.0, -1.0)
         one = np.where(rng.random((calibration, wires)) < p10, 1.0, -1.0)
-        values, errors = corrected(np.where(reads, 1.0, -1.0), zero, one)
+        values, errors = corrected_signs(np.where(reads, 1.0, -1.0), zero, one)
         found.append((values[0], errors[0]))
     values, errors = np.array(found).T
     assert abs(values.mean() - 0.4**wires) <= 5 * values.std() / math.sqrt(600) + 0.01
@@ -362,7 +461,7 @@ def test_extrapolation_on_a_device_brings_values_nearer():
     """FakeManilaV2 with its errors tenfold by folding: extrapolated values beat corrected ones."""
     x, params = inputs(pz(3), (40,), ())
     exact = get("bloch")(pz(3), x, params)
-    base = {"shots": 20_000, "qubits": [2], "calibration_shots": 200_000}
+    base = {"shots": 20_000, "qubits": [2]}
     noisy = on_manila(scales=(15.0,), **base)(pz(3), x, params)
     better = on_manila(scales=(15.0, 31.0, 45.0), fit="exponential", **base)(pz(3), x, params)
     assert (better - exact).square().mean() < 0.5 * (noisy - exact).square().mean()
@@ -460,7 +559,8 @@ def test_results_that_time_out_are_fetched_again_not_submitted_again():
         (Refused(400), 1, "submission of job 0 failed: Refused: status 400"),
         (ValueError("bad circuit"), 1, "ValueError: bad circuit"),
         (raising(RuntimeError("cancelled")), 1, "failed: RuntimeError: cancelled"),
-        (lambda result: list(result)[:-1], 1, "came back with 2 of 3 parts"),
+        (raising(KeyError("part")), 1, "failed: KeyError: 'part'"),
+        (lambda result: list(result)[:-1], 1, "came back with 8 of 9 parts"),
         (lambda result: [SimpleNamespace(data={}) for _ in result], 1, "without the bits of register c"),
         (
             lambda result: [
@@ -470,7 +570,7 @@ def test_results_that_time_out_are_fetched_again_not_submitted_again():
             "bits of shape",
         ),
     ],
-    ids=["refused", "bad", "cancelled", "partial", "no bits", "fewer shots"],
+    ids=["refused", "bad", "cancelled", "broken", "partial", "no bits", "fewer shots"],
 )
 def test_what_will_not_pass_is_one_clear_error(fault, calls, message):
     sampler = Faulty(fault, fault, fault)
@@ -528,12 +628,13 @@ class Cloud:
 
     def __init__(self, folder, step=lambda: None):
         self.folder, self.step = folder, step
-        self.options = SimpleNamespace(environment=SimpleNamespace(job_tags=[]))
+        self.options = SimpleNamespace(environment=SimpleNamespace(job_tags=["mine"]))
         folder.mkdir(exist_ok=True)
 
     def run(self, pubs):
         self.step()
-        (tag,) = self.options.environment.job_tags
+        mine, tag = self.options.environment.job_tags
+        assert mine == "mine"
         result = primitives.StatevectorSampler(seed=np.random.default_rng(int(tag[:6]))).run(pubs).result()
         bits = {f"part{k}": each.data["c"].array for k, each in enumerate(result)}
         count = len(list(self.folder.glob(f"{tag}*.npz")))
@@ -558,6 +659,7 @@ class Cloud:
         return SimpleNamespace(job_id=lambda: identity, result=result)
 
     def jobs(self, job_tags, limit):
+        assert len(job_tags) == 1
         found = sorted(self.folder.glob(f"{job_tags[0]}*.npz"))
         return [self.job(path.stem) for path in found[:limit]]
 
@@ -584,7 +686,12 @@ def test_a_training_that_is_killed_again_and_again_ends_where_a_quiet_one_does(t
     """Processes that kill themselves at a random step; the next one goes on. Every job is submitted exactly once."""
     quiet = Cloud(tmp_path / "quiet cloud")
     expected = trained_on(quiet, tmp_path / "quiet")
-    submitted = sorted(path.name for path in quiet.folder.glob("*.npz"))
+    assert quiet.options.environment.job_tags == ["mine"]
+
+    def jobs_of(cloud):  # without the run, which every folder has for itself
+        return sorted(path.stem[:27] + path.stem[-2:] for path in cloud.folder.glob("*.npz"))
+
+    submitted = jobs_of(quiet)
     assert len(submitted) > 8
     chance, kills = random.Random(0), 0
     for attempt in range(3):
@@ -604,7 +711,7 @@ def test_a_training_that_is_killed_again_and_again_ends_where_a_quiet_one_does(t
             kills += 1
         cloud = Cloud(place / "cloud")
         assert torch.equal(trained_on(cloud, place / "journal"), expected)
-        assert sorted(path.name for path in cloud.folder.glob("*.npz")) == submitted
+        assert jobs_of(cloud) == submitted
     assert kills >= 10
 
 

@@ -226,7 +226,11 @@ class BlackBox(Engine):
         for count in shots.unique().tolist():
             rows = shots == count
             values[rows] = self._run(circuit, table[rows], count)
-        return values, standard_error(values, shots[:, None])
+        return values, self.expected_error(circuit, values, shots)
+
+    def expected_error(self, circuit: Circuit, values: Tensor, shots: Tensor) -> Tensor:
+        """The standard errors of values `(N, readouts)` that are measured with `shots (N,)`."""
+        return standard_error(values, shots[:, None])
 
     @abstractmethod
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:

@@ -22,7 +22,7 @@ from circuits.derived import derived
 from circuits.engines.engine import Engine, anchored
 from circuits.errors import UnsupportedCircuit
 from circuits.gates import GATES
-from circuits.native import folded, measured, native
+from circuits.native import check_stretch, folded, measured, native
 from circuits.noise import Noise, ReadoutError, transfer_matrix
 
 _MOST_WIRES = 8
@@ -36,7 +36,7 @@ class Noisy(Engine):
 
     Args:
         noise: of every wire; or one `Noise` for each wire, of the same kind.
-        scale: how often each pulse runs, with its noise; odd, as in zero-noise extrapolation.
+        scale: how often each pulse runs, with its noise, as in zero-noise extrapolation; see `circuits.native.folded`.
     """
 
     name: ClassVar[str] = "noisy"
@@ -47,6 +47,7 @@ class Noisy(Engine):
             raise TypeError(f"Argument `noise` must be a Noise or a sequence of them, one a wire, but is {noise!r}.")
         if len({each.native for each in noises}) > 1:
             raise ValueError("Argument `noise` must be native for all wires or for none.")
+        check_stretch(scale)
         if scale != 1.0 and not noises[0].native:
             raise ValueError(f"Argument `scale` is {scale!r}, but only native circuits are folded: use native noise.")
         self.noise, self.scale = tuple(noises), scale

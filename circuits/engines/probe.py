@@ -9,7 +9,6 @@ from torch import Tensor
 from circuits.circuit import Circuit
 from circuits.engines.auto import Auto
 from circuits.engines.engine import BlackBox, Costs, Engine
-from circuits.shots import standard_error
 
 
 class Dry(BlackBox):
@@ -31,7 +30,9 @@ class Dry(BlackBox):
     def _measure(self, circuit: Circuit, table: Tensor, shots: Tensor | None) -> tuple[Tensor, Tensor]:
         self.costs_so_far += self.engine.costs(circuit, table.detach(), shots)
         values = self._run(circuit, table, None)
-        return values, torch.zeros_like(values) if shots is None else standard_error(values.detach(), shots[:, None])
+        if shots is None:
+            return values, torch.zeros_like(values)
+        return values, self.engine.expected_error(circuit, values.detach(), shots)
 
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
         params: Mapping[str, Tensor] = {"angle": table} if circuit.slots else {}

@@ -57,7 +57,12 @@ class Sampled(BlackBox):
         values, errors = super()._measure(circuit, table, shots)
         if self.readout is None:
             return values, errors
-        return corrected(values, self.readout), errors / self.readout.slope
+        return corrected(values, self.readout), errors
+
+    def expected_error(self, circuit: Circuit, values: Tensor, shots: Tensor) -> Tensor:
+        """The standard errors of values that are measured with `shots (N,)`, the correction included."""
+        errors = super().expected_error(circuit, values, shots)
+        return errors if self.readout is None else errors / self.readout.slope
 
     @torch.no_grad()
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:

@@ -8,95 +8,84 @@ What runs decides what is learned. With `structure="keep"` the device runs all o
 by the resulting angle: the least noise there can be, but the device then flips a coin whose bias is known already.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from circuits.calibration import best_path, check_backend, check_qubits, rank_qubits
+from circuits.calibration import check_backend, check_qubits, rank_qubits, readout_slope
 from circuits.checks import check_seed, check_shots, is_real
 from circuits.circuit import Circuit
 from circuits.engines.bloch import Bloch
 from circuits.engines.engine import BlackBox, Costs
-from circuits.engines.qiskit import to_qiskit
-from circuits.errors import DeviceError, third_party
+from circuits.engines.packing import Program, Programs
+from circuits.engines.submission import Limits, Request, Submitter
+from circuits.errors import third_party
 from circuits.gradient import Gradient, gradient_of
 from circuits.journal import Bits, Journal
-from circuits.mitigation import FITS, corrected, extrapolated
-from circuits.native import coin, folded, measured, native, side_by_side
-from circuits.shots import shown
-
-T = TypeVar("T")
+from circuits.mitigation import FITS, corrected_signs, extrapolated, intercept
+from circuits.native import coin, measured, native
+from circuits.shots import shown, sign_variance
 
 Array = NDArray[Any]
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What a provider takes at a time.
-
-    Args:
-        executions: rows times shots of a job.
-        rows: of parameters in one part of a job.
-        retries: of a submission or a result that failed for a reason that may pass.
-        wait: seconds before the first of them, doubled each time.
-
-    Reference: https://quantum.cloud.ibm.com/docs/guides/job-limits
-    """
-
-    executions: int = 10_000_000
-    rows: int = 1_000
-    retries: int = 4
-    wait: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name, least in (("executions", 1), ("rows", 1), ("retries", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"Argument `{name}` of Limits must be an int of at least {least}, but is {value!r}.")
-        if not is_real(self.wait) or self.wait < 0:
-            raise ValueError(f"Argument `wait` of Limits must be a number of at least 0, but is {self.wait!r}.")
+CALIBRATIONS = 4
+"""How often |0> and |1> are measured for every time that a row is."""
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Rows of one program, all with the same shots.
+    """Rows of one program.
 
     Args:
-        program: a transpiled circuit with measurements of register c.
-        about: the circuit of ours that it was made of; None for a calibration.
+        program: what runs.
         values: of its parameters, `(rows, parameters)`.
-        shots: of each row.
-        width: circuits side by side in a row.
-        wires: of each of them, all of which are measured.
-        string: the readout, of I and Z.
-        places: where its values belong: readout, scale, and rows of the table.
+        places: where its values belong: readout, scale, and rows of the table; None for a calibration.
     """
 
-    program: Any
-    about: Circuit | None
+    program: Program
     values: Array
+    places: tuple[int, int, Array] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Parts that are submitted together, calibrations last; all with the same shots, as providers want them.
+
+    Args:
+        parts: the parts.
+        shots: of every row.
+        qubits: that are calibrated, twice `CALIBRATIONS` parts, first in |0>, then in |1>; none for no correction.
+    """
+
+    parts: list[Part]
     shots: int
-    width: int
-    wires: int
-    string: str = ""
-    places: tuple[int, int, Array] = field(default=(0, 0, np.zeros(0, dtype=np.int64)))
+    qubits: tuple[int, ...]
 
     @property
-    def executions(self) -> int:
-        """Rows times shots."""
-        return len(self.values) * self.shots
+    def rows(self) -> int:
+        """Of all parts."""
+        return sum(len(part.values) for part in self.parts)
 
     @property
-    def content(self) -> bytes:
-        """What is asked for, whatever object asks for it."""
-        return repr((self.about, self.shots, self.width, self.values.shape)).encode() + self.values.tobytes()
+    def requests(self) -> list[Request]:
+        """What is asked for."""
+        return [
+            Request(
+                part.program.circuit,
+                part.values,
+                self.shots,
+                part.program.width * part.program.wires,
+                part.program.about,
+            )
+            for part in self.parts
+        ]
 
 
 class Sampler(BlackBox):
@@ -110,16 +99,21 @@ class Sampler(BlackBox):
         shots: measurements of every evaluation and readout string, or a tensor that broadcasts with the grid.
         qubits: how many circuits run side by side, on the best qubits by calibration; "all" that work; or which ones.
             Circuits of several wires run one at a time, on these qubits or on the best chain.
-        readout_correction: whether |0> and |1> of every qubit are measured in every job, and values corrected.
-        calibration_shots: of each of them; None for four times the shots of the rows.
-        scales: factors of the noise by folding, for extrapolation to none; a single 1 for no extrapolation.
+        readout_correction: whether |0> and |1> of every qubit are measured in every job, and values corrected. Each
+            is measured four times as often as a row. What that leaves of an error is the same for all rows of a qubit
+            in a job: standard errors have it, but sums of very many rows know it less well than they seem to.
+        scales: factors of the noise by folding, for extrapolation to none; a single 1 for no extrapolation. Pulses come
+            in whole pairs, and the factors that are reached are what is extrapolated from. An exponential fit is not
+            linear: the parameter-shift rule is then exact only as far as the fit is.
         fit: of the extrapolation, "linear" or "exponential".
         structure: "keep" or "fuse", see above.
         gradient: "shift", "spsa", or one that is built, such as `Simulator(Noisy(noise_of(backend, qubit)))`.
         seed: of the seeds for the samplers.
         limits: of the provider.
-        journal: where jobs are kept; a run that is repeated then pays only for what is missing.
-        service: of the provider, with `job(id)` and `jobs(job_tags=[tag])`, to find jobs of a run that was killed.
+        journal: where jobs are kept; a run that is repeated then pays only for what is missing. After an error an
+            evaluation can be asked for again; anything longer is repeated from its start, with a journal that is new.
+        service: of the provider, with `job(id)` and `jobs(job_tags=[tag])`, to find jobs of a run that was killed; None
+            for that of the backend. Simulators have none: what they had not finished is submitted again.
     """
 
     name: ClassVar[str] = "sampler"
@@ -131,7 +125,6 @@ class Sampler(BlackBox):
         shots: int | Tensor | None = 1024,
         qubits: int | str | Sequence[int] = 1,
         readout_correction: bool = True,
-        calibration_shots: int | None = None,
         scales: Sequence[float] = (1.0,),
         fit: str = "linear",
         structure: str = "keep",
@@ -144,8 +137,10 @@ class Sampler(BlackBox):
         third_party("qiskit", "qiskit")
         if sampler is None:
             sampler = partial(_seeded, third_party("qiskit_aer.primitives", "qiskit").SamplerV2)
-        if not callable(getattr(sampler, "run", None)) and not callable(sampler):
-            raise TypeError(f"Argument `sampler` must be a BaseSamplerV2 or make one of a seed, but is {sampler!r}.")
+        if isinstance(sampler, type) or not (callable(getattr(sampler, "run", None)) or callable(sampler)):
+            raise TypeError(
+                f"Argument `sampler` must be a BaseSamplerV2, or a function that makes one of a seed, not {sampler!r}."
+            )
         self.sampler, self.shots, self.gradient = sampler, check_shots(shots), gradient_of(gradient)
         if shots is None:
             raise ValueError("Argument `shots` must be an int or a tensor of ints: a device has no exact values.")
@@ -154,7 +149,6 @@ class Sampler(BlackBox):
             check_backend(self.backend)
         self.qubits = _check_qubits(qubits, self.backend)
         self.readout_correction = readout_correction
-        self.calibration_shots = check_shots(calibration_shots)
         self.scales, self.fit, self.structure = tuple(scales), fit, structure
         if not self.scales or not all(is_real(scale) and scale >= 1 for scale in self.scales):
             raise ValueError(f"Argument `scales` must be numbers of at least 1, but is {scales!r}.")
@@ -163,10 +157,12 @@ class Sampler(BlackBox):
         for name, value, known in (("fit", fit, FITS), ("structure", structure, ("keep", "fuse"))):
             if value not in known:
                 raise ValueError(f"Argument `{name}` must be one of {', '.join(known)}, but is {value!r}.")
-        self.limits, self.journal, self.service = limits, journal, service
-        self._seed, self._number = check_seed(seed), 0
-        self._programs: dict[Any, Any] = {}
-        self._jobs: dict[str, Any] = {}
+        if not isinstance(readout_correction, bool):
+            raise TypeError(f"Argument `readout_correction` must be True or False, but is {readout_correction!r}.")
+        service = getattr(self.backend, "service", None) if service is None else service
+        # Copies of an engine share both: programs, and the numbers of jobs, so that they never share random numbers.
+        self._programs = Programs(self.backend, self.qubits)
+        self._submitter = Submitter(sampler, check_seed(seed), limits, journal, service)
 
     def unsupported(self, circuit: Circuit) -> str | None:
         if self.structure == "fuse" and circuit.wires > 1:
@@ -178,208 +174,96 @@ class Sampler(BlackBox):
         assert shots is not None, "the constructor refuses None"
         shape = len(circuit.strings), len(self.scales), len(table)
         values, errors = np.empty(shape), np.empty(shape)
-        for job in self.jobs(circuit, table, shots):
-            bits = self._run_job(job)
-            calibration = bits[-2:] if self.readout_correction else None
-            for part, packed in zip(job, bits, strict=True):
-                if part.about is not None:
-                    readout, scale, rows = part.places
-                    found = _values(part, packed, calibration)
-                    values[readout, scale, rows], errors[readout, scale, rows] = (each[: len(rows)] for each in found)
-        if len(self.scales) > 1:
-            results = extrapolated(values.swapaxes(0, 1), errors.swapaxes(0, 1), self.scales, self.fit)
-        else:
-            results = values[:, 0], errors[:, 0]
-        value, error = (torch.as_tensor(each.T.copy()) for each in results)
+        stretches = np.empty(shape[:2])
+        with self._submitter.rewound():
+            for job in self.jobs(circuit, table, shots):
+                bits = self._submitter.run(job.requests)
+                for part, packed in zip(job.parts, bits, strict=True):
+                    if part.places is not None:
+                        readout, scale, rows = part.places
+                        found = _values(part.program, packed, job, bits)
+                        values[readout, scale, rows], errors[readout, scale, rows] = (
+                            each[: len(rows)] for each in found
+                        )
+                        stretches[readout, scale] = part.program.stretch
+        results = [
+            extrapolated(*each, self.fit) if len(self.scales) > 1 else (each[0][0], each[1][0])
+            for each in zip(values, errors, stretches.tolist(), strict=True)
+        ]
+        value, error = (torch.as_tensor(np.stack(each, axis=-1)) for each in zip(*results, strict=True))
         return value, error
 
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
         return self._measure(circuit, table, torch.full((len(table),), shots or 1))[0]
+
+    def expected_error(self, circuit: Circuit, values: Tensor, shots: Tensor) -> Tensor:
+        """The standard error that values would have, mitigation included, by the calibration of the backend."""
+        count = shots[:, None].to(values)
+        slope = readout_slope(self.backend, self._programs.some_qubits()) if self.readout_correction else 1.0
+        variance = sign_variance(slope * values, count) / slope**2
+        if self.readout_correction:
+            each = sign_variance(torch.full_like(values, slope), CALIBRATIONS * count) / (4 * slope**2)
+            variance = variance + each * ((1 + values).square() + (1 - values).square())
+        growth = np.linalg.norm(intercept(self.scales)) if len(self.scales) > 1 else 1.0
+        return variance.sqrt() * float(growth)
 
     def costs(self, circuit: Circuit, table: Tensor, shots: Tensor | None) -> Costs:
         """What evaluating a table takes, without submitting anything; calibrations are rows as well."""
         assert shots is not None, "the constructor refuses None"
         total = Costs(len(table) * len(circuit.strings))
         for job in self.jobs(circuit, table, shots):
-            rows = sum(len(part.values) for part in job)
-            seconds = sum(part.executions * self._duration(part.program) for part in job)
-            total += Costs(0, rows, sum(part.executions for part in job), 1, seconds)
+            seconds = sum(len(part.values) * job.shots * part.program.duration for part in job.parts)
+            total += Costs(0, job.rows, job.rows * job.shots, 1, seconds)
         return total
 
-    def _duration(self, program: Any) -> float:
-        """Seconds of one execution: the gates and measurements of the busiest qubit, and the wait for the next one."""
-        if self.backend is None:
-            return 0.0
-        busy: dict[Any, float] = {}
-        for instruction in program.data:
-            qubits = tuple(program.find_bit(qubit).index for qubit in instruction.qubits)
-            name = instruction.operation.name
-            places = self.backend.target[name] if name in self.backend.target.operation_names else {}
-            properties = places.get(qubits) if places else None
-            for qubit in qubits:
-                busy[qubit] = busy.get(qubit, 0.0) + ((properties and properties.duration) or 0.0)
-        return max(busy.values(), default=0.0) + _repetition_delay(self.backend)
+    def jobs(self, circuit: Circuit, table: Tensor, shots: Tensor) -> Iterator[Job]:
+        """The jobs that evaluating a table takes."""
+        for count in np.unique(shots.numpy()).tolist():
+            parts: list[Part] = []
+            most = self._most_rows(count)
+            for part in self._parts(circuit, table, np.flatnonzero(shots.numpy() == count), most):
+                if parts and sum(len(each.values) for each in (*parts, part)) > most:
+                    yield self._calibrated(parts, count)
+                    parts = []
+                parts.append(part)
+            yield self._calibrated(parts, count)
 
-    # What runs.
-
-    def jobs(self, circuit: Circuit, table: Tensor, shots: Tensor) -> Iterator[list[Part]]:
-        """The jobs that evaluating a table takes, calibrations last."""
-        job: list[Part] = []
-        for part in self._parts(circuit, table, shots):
-            if job and sum(each.executions for each in self._calibrated([*job, part])) > self.limits.executions:
-                yield self._calibrated(job)
-                job = []
-            job.append(part)
-        if job:
-            yield self._calibrated(job)
-
-    def _parts(self, circuit: Circuit, table: Tensor, shots: Tensor) -> Iterator[Part]:
+    def _parts(self, circuit: Circuit, table: Tensor, rows: Array, most: int) -> Iterator[Part]:
+        """Of the rows of a table, each with at most `most` rows of parameters."""
         for readout, string in enumerate(circuit.strings):
             one = Circuit(circuit.gates, string)
             angles = table.numpy()
             if self.structure == "fuse":
                 one, angles = coin(), _turned(one, table)
-            for scale, factor in enumerate(self.scales):
-                plain = folded(measured(native(one), one.strings[0]), factor)
-                for each in np.unique(shots.numpy()):
-                    places = np.flatnonzero(shots.numpy() == each)
-                    width = self._width(plain.wires, len(places))
-                    program = self._program(plain, width)
-                    step = max(1, min(self.limits.rows, self._most_rows(int(each)))) * width
-                    for start in range(0, len(places), step):
-                        rows = places[start : start + step]
-                        values = _side_by_side(angles[rows], width)[:, _columns(program)]
-                        where = readout, scale, rows
-                        yield Part(program, plain, values, int(each), width, plain.wires, plain.strings[0], where)
+            plain = measured(native(one), one.strings[0])
+            # Of the angles that this readout sees: copies side by side have no room for others.
+            angles = angles[:, : plain.slots.get("angle", 0)]
+            width = self._programs.width(plain.wires, len(rows))
+            programs = [self._programs.of(plain, width, scale) for scale in self.scales]
+            _check_stretches(self.scales, [program.stretch for program in programs])
+            step = min(self._submitter.limits.rows, most) * width
+            for scale, program in enumerate(programs):
+                for start in range(0, len(rows), step):
+                    places = rows[start : start + step]
+                    yield Part(program, _filled(angles[places], width)[:, program.columns], (readout, scale, places))
 
     def _most_rows(self, shots: int) -> int:
-        calibrations = 2 * (self.calibration_shots or 4 * shots) if self.readout_correction else 0
-        return (self.limits.executions - int(calibrations)) // shots
-
-    def _calibrated(self, job: list[Part]) -> list[Part]:
-        if not self.readout_correction:
-            return job
-        widest = max(job, key=lambda part: part.width * part.wires)
-        shots = self.calibration_shots or 4 * max(part.shots for part in job)
-        assert widest.about is not None
-        return job + [
-            Part(
-                self._calibration(widest.about, widest.width, up),
-                None,
-                np.zeros((1, 0)),
-                int(shots),
-                widest.width,
-                widest.wires,
+        calibrations = 2 * CALIBRATIONS * self.readout_correction
+        most = self._submitter.limits.executions // shots - calibrations
+        if most < 1:
+            raise ValueError(
+                f"Argument `shots` is {shots}, but a job has {self._submitter.limits.executions} executions at most, "
+                f"which must do for a row and {calibrations} calibrations: take fewer shots, or other `limits`."
             )
-            for up in (False, True)
-        ]
+        return most
 
-    def _width(self, wires: int, rows: int) -> int:
-        if wires > 1:
-            return 1
-        return min(rows, self.qubits if isinstance(self.qubits, int) else len(self.qubits))
-
-    def _layout(self, wires: int, width: int) -> list[int] | None:
-        if self.backend is None:
-            return None
-        if not isinstance(self.qubits, int):
-            if len(self.qubits) < wires * width:
-                raise ValueError(f"Argument `qubits` names {len(self.qubits)} qubits, but a circuit has {wires} wires.")
-            return list(self.qubits[: wires * width])
-        return rank_qubits(self.backend)[:width] if wires == 1 else best_path(self.backend, wires)
-
-    def _program(self, plain: Circuit, width: int) -> Any:
-        key = plain, width
-        if key not in self._programs:
-            self._programs[key] = self._transpiled(to_qiskit(side_by_side(plain, width)), plain, width)
-        return self._programs[key]
-
-    def _calibration(self, plain: Circuit, width: int, up: bool) -> Any:
-        key = plain.wires, width, up
-        if key not in self._programs:
-            program = third_party("qiskit", "qiskit").QuantumCircuit(plain.wires * width)
-            if up:
-                program.x(range(plain.wires * width))
-            self._programs[key] = self._transpiled(program, plain, width)
-        return self._programs[key]
-
-    def _transpiled(self, program: Any, plain: Circuit, width: int) -> Any:
-        qiskit = third_party("qiskit", "qiskit")
-        wires = range(plain.wires * width)
-        program.add_register(qiskit.ClassicalRegister(len(wires), "c"))
-        program.measure(wires, wires)
-        if self.backend is None:
-            return program
-        transpiler = third_party("qiskit.transpiler", "qiskit")
-        layout = self._layout(plain.wires, width)
-        # Level 0 leaves native gates as they are; any other would undo the folding.
-        manager = transpiler.generate_preset_pass_manager(0, backend=self.backend, initial_layout=layout)
-        return manager.run(program)
-
-    # How it runs.
-
-    def _run_job(self, job: Sequence[Part]) -> Bits:
-        number = self._number
-        seed = None if self._seed is None else [self._seed, number]
-        seed = int(np.random.default_rng(seed).integers(2**31))
-        sampler: Any = self.sampler if callable(getattr(self.sampler, "run", None)) else self.sampler(seed)
-
-        def submit(tag: str) -> str:
-            def attempt() -> str:
-                if (known := self._find(tag)) is not None:  # of an attempt that failed after it had arrived
-                    return known
-                _tag(sampler, tag)
-                handle = sampler.run([(part.program, part.values, part.shots) for part in job])
-                self._jobs[handle.job_id()] = handle
-                return handle.job_id()
-
-            return self._persistently(attempt, f"submission of job {number}")
-
-        def fetch(identity: str) -> Bits:
-            def attempt() -> Any:
-                handle = self._jobs.get(identity)
-                if handle is None:
-                    if self.service is None:
-                        raise LookupError(f"Job {identity} is not known here: pass service= to find it.")
-                    handle = self.service.job(identity)
-                return handle.result()
-
-            bits = _bits(self._persistently(attempt, f"job {identity}"), job, identity)
-            self._jobs.pop(identity, None)
-            return bits
-
-        if self.journal is None:
-            bits = fetch(submit(f"{number:06d}"))
-        else:
-            about = {"parts": len(job), "executions": sum(part.executions for part in job)}
-            bits = self.journal.job([part.content for part in job], about, submit, fetch, self._find)
-        self._number += 1  # not before: what failed is asked for again, with the same seed
-        return bits
-
-    def _find(self, tag: str) -> str | None:
-        if self.service is None or self.journal is None:
-            return None
-        found = self.service.jobs(job_tags=[tag], limit=1)
-        return found[0].job_id() if found else None
-
-    def _persistently(self, attempt: Callable[[], T], what: str) -> T:
-        for retry in range(self.limits.retries + 1):
-            try:
-                return attempt()
-            except LookupError:
-                raise
-            except Exception as error:
-                if retry < self.limits.retries and _may_pass(error):
-                    time.sleep(self.limits.wait * 2**retry)
-                    continue
-                tried = f" after {retry + 1} attempts" if retry else ""
-                kept = (
-                    ""
-                    if self.journal is None
-                    else f" Finished jobs are in {self.journal}: run the same again to go on."
-                )
-                raise DeviceError(f"The {what} failed{tried}: {type(error).__name__}: {error}.{kept}") from error
-        raise AssertionError("returned or raised")
+    def _calibrated(self, parts: list[Part], shots: int) -> Job:
+        if not self.readout_correction:
+            return Job(parts, shots, ())
+        qubits = tuple(dict.fromkeys(qubit for part in parts for qubit in part.program.qubits))
+        programs = [self._programs.calibration(qubits, up) for up in (False, True)]
+        more = [Part(program, np.zeros((1, 0))) for program in programs for _ in range(CALIBRATIONS)]
+        return Job([*parts, *more], shots, qubits)
 
     def __repr__(self) -> str:
         parts = [type(self.sampler).__name__ if hasattr(self.sampler, "run") else "fresh samplers"]
@@ -391,20 +275,24 @@ class Sampler(BlackBox):
         return f"Sampler({', '.join(parts)})"
 
 
-def _values(part: Part, bits: Array, calibration: Sequence[Array] | None) -> tuple[Array, Array]:
+def _values(program: Program, bits: Array, job: Job, everything: Bits) -> tuple[Array, Array]:
     """Values and errors of the circuits of a part, row after row."""
-    values, errors = np.empty((2, len(bits), part.width))
-    wires = [wire for wire, letter in enumerate(part.string) if letter != "I"]
-    for copy in range(part.width):
+    values, errors = np.empty((2, len(bits), program.width))
+    wires = [wire for wire, letter in enumerate(program.string) if letter != "I"]
+    for copy in range(program.width):
         # One copy at a time: the signs of a hundred of them would be a gigabyte.
-        places = [copy * part.wires + wire for wire in wires]
+        places = [copy * program.wires + wire for wire in wires]
         signs = _signs(bits, places)
-        if calibration is None:
+        if not job.qubits:
             values[:, copy] = mean = signs.prod(-1).mean(-1)
-            errors[:, copy] = np.sqrt((1 - (mean * part.shots / (part.shots + 2)) ** 2) / part.shots)
+            errors[:, copy] = np.sqrt(sign_variance(mean, signs.shape[-2]))
         else:
-            zero, one = (_signs(each, places)[0] for each in calibration)
-            values[:, copy], errors[:, copy] = corrected(signs, zero, one)
+            known = [job.qubits.index(program.qubits[place]) for place in places]
+            zero, one = (
+                np.concatenate([_signs(each, known)[0] for each in part])
+                for part in (everything[-2 * CALIBRATIONS : -CALIBRATIONS], everything[-CALIBRATIONS:])
+            )
+            values[:, copy], errors[:, copy] = corrected_signs(signs, zero, one)
     return values.reshape(-1), errors.reshape(-1)
 
 
@@ -414,54 +302,6 @@ def _signs(bits: Array, places: Sequence[int]) -> Array:
     return 1.0 - 2.0 * np.stack(found, axis=-1)
 
 
-def _bits(result: Any, job: Sequence[Part], identity: str) -> Bits:
-    """The raw bits of a result, `(rows, shots, bytes)` a part, if it is what was asked for."""
-    try:
-        found = [np.asarray(each.data["c"].array) for each in result]
-    except (KeyError, AttributeError, TypeError) as error:
-        raise DeviceError(f"Job {identity} came back without the bits of register c: {error!r}.") from error
-    if len(found) != len(job):
-        raise DeviceError(
-            f"Job {identity} came back with {len(found)} of {len(job)} parts: it was cut short; run again."
-        )
-    bits = []
-    for k, (part, array) in enumerate(zip(job, found, strict=True)):
-        bytes_each = -(-part.width * part.wires // 8)
-        shape = len(part.values), part.shots, bytes_each
-        if array.dtype != np.uint8 or array.size != np.prod(shape) or array.shape[-2:] != shape[1:]:
-            raise DeviceError(
-                f"Job {identity} came back with bits of shape {array.shape} in part {k}, where {shape} (rows, shots, "
-                "bytes) were asked for: run again."
-            )
-        bits.append(array.reshape(shape))
-    return bits
-
-
-def _seeded(kind: Any, seed: int) -> Any:
-    return kind(seed=seed)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether trying again makes sense: the network and an overloaded provider, not what was asked."""
-    status = getattr(error, "status_code", None)
-    if isinstance(status, int):
-        return status == 429 or status >= 500
-    return isinstance(error, OSError)  # time-outs and lost connections are of this kind, in every library
-
-
-def _tag(sampler: Any, tag: str) -> None:
-    environment = getattr(getattr(sampler, "options", None), "environment", None)
-    if environment is not None and hasattr(environment, "job_tags"):
-        environment.job_tags = [tag]
-
-
-def _repetition_delay(backend: Any) -> float:
-    """Seconds between executions, in which qubits relax; 250 microseconds where the backend does not say."""
-    configuration = getattr(backend, "configuration", None)
-    known = getattr(configuration() if callable(configuration) else None, "default_rep_delay", None)
-    return 250e-6 if known is None else float(known)
-
-
 def _backend_of(sampler: Any) -> Any:
     backend = getattr(sampler, "backend", None)
     backend = backend() if callable(backend) and not hasattr(backend, "target") else backend
@@ -469,7 +309,8 @@ def _backend_of(sampler: Any) -> Any:
 
 
 def _check_qubits(qubits: object, backend: Any) -> int | tuple[int, ...]:
-    if isinstance(qubits, int) and not isinstance(qubits, bool) and qubits > 0:
+    if isinstance(qubits, Integral) and not isinstance(qubits, bool) and int(qubits) > 0:
+        qubits = int(qubits)
         if backend is not None and qubits > (most := len(rank_qubits(backend))):
             raise ValueError(f"Argument `qubits` is {qubits}, but {backend.name} has {most} working qubits.")
         return qubits
@@ -479,20 +320,28 @@ def _check_qubits(qubits: object, backend: Any) -> int | tuple[int, ...]:
         return tuple(rank_qubits(backend))
     if isinstance(qubits, Sequence) and not isinstance(qubits, str) and qubits:
         check_qubits(backend, qubits)
-        return tuple(qubits)
+        return tuple(map(int, qubits))
     raise ValueError(f"Argument `qubits` must be a positive int, 'all' or a list of qubits, but is {qubits!r}.")
 
 
-def _side_by_side(angles: Array, width: int) -> Array:
+def _seeded(kind: Any, seed: int) -> Any:
+    return kind(seed=seed)
+
+
+def _check_stretches(scales: Sequence[float], stretches: Sequence[float]) -> None:
+    if len(set(stretches)) < len(stretches):
+        raise ValueError(
+            f"Argument `scales` is {tuple(scales)}, but circuits with so few pulses reach {tuple(stretches)}: take odd "
+            "numbers, which are always reached."
+        )
+
+
+def _filled(angles: Array, width: int) -> Array:
     """Rows of `width` circuits each, the last one filled up with zeros."""
     rows = -(-len(angles) // width)
     filled = np.zeros((rows * width, angles.shape[1]))
     filled[: len(angles)] = angles
     return filled.reshape(rows, -1)
-
-
-def _columns(program: Any) -> list[int]:
-    return [parameter.index for parameter in program.parameters]
 
 
 def _turned(circuit: Circuit, table: Tensor) -> Array:

@@ -175,8 +175,8 @@ def _read(target: Any) -> Calibration:
     return gates, readouts
 
 
-def noise_model_of(backend: Any, qubit: int) -> Any:
-    """Aer's noise model of one qubit of a backend, for circuits of one wire: gate errors, on every qubit it is used on.
+def noise_model_of(backend: Any, qubit: int, readout: bool = True) -> Any:
+    """Aer's noise model of one qubit of a backend, for circuits of one wire; maybe without its readout error.
 
     A model of all qubits is sent along with every run, which makes Aer a hundred times slower.
     """
@@ -188,7 +188,7 @@ def noise_model_of(backend: Any, qubit: int) -> Any:
         if tuple(qubits) == (qubit,) and name in _NAMES:
             model.add_all_qubit_quantum_error(error, name)
     for qubits, error in device.basic_device_readout_errors(target=backend.target):
-        if tuple(qubits) == (qubit,):
+        if readout and tuple(qubits) == (qubit,):
             model.add_all_qubit_readout_error(error)
     return model
 

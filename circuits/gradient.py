@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from circuits.angles import bind, template
 from circuits.checks import is_real
@@ -59,10 +58,11 @@ def evaluate_table(
     run: Run,
     gradient: Gradient | None,
     shots: Tensor | None = None,
+    rewrites: bool = True,
 ) -> Tensor:
     """Values `(*grid, columns)` from `run`, differentiable in x and every parameter.
 
-    The circuit is simplified first, so that angles which share a derivative are one angle and are shifted once. All
+    The circuit is simplified first if it may be, so that angles which share a derivative are one, shifted once. All
     samples, edges and shifted angles of a gradient go to `run` as one table. Grid points that share all their angles,
     as those of a constant circuit do, share a row, and with it the shots.
 
@@ -73,8 +73,9 @@ def evaluate_table(
         run: the backend.
         gradient: where derivatives come from; None if torch differentiates through `run` itself.
         shots: of every evaluation, broadcasting with the grid.
+        rewrites: whether the simplified circuit has the same values there.
     """
-    plain, angles = template(simplify(circuit))
+    plain, angles = template(simplify(circuit) if rewrites else circuit)
     # Before scale * x is formed: a large angle in float32 has few digits left after the decimal point.
     x, params = x.double(), {name: tensor.double() for name, tensor in params.items()}
     bound = [torch.as_tensor(bind(angle, x, params)) for angle in angles]
@@ -149,8 +150,9 @@ class Simulator:
     """
 
     def __init__(self, engine: Any) -> None:
-        if not callable(getattr(engine, "contract", None)):
+        if not callable(getattr(engine, "contract", None)) or isinstance(engine, type):
             raise TypeError(f"Argument `engine` must be an engine, such as engines.get('bloch'), but is {engine!r}.")
+        check_ungridded("engine", engine)
         self.engine = engine
 
     def __call__(self, evaluate: Evaluate, circuit: Circuit, columns: Sequence[Tensor]) -> Tensor:
@@ -169,21 +171,33 @@ class Simulator:
         return f"Simulator({self.engine!r})"
 
 
-def gradient_of(gradient: str | Gradient) -> Gradient:
-    """A `Gradient` for "shift", "spsa", or one that is built already."""
+def gradient_of(gradient: str | Gradient, seed: int | None, twin: Callable[[], Any]) -> Gradient:
+    """A `Gradient` for "shift", "spsa" or "simulator", or one that is built already.
+
+    Args:
+        gradient: name or gradient.
+        seed: of the device's random numbers, and of directions.
+        twin: makes the engine that simulates the device.
+    """
     if isinstance(gradient, str):
-        if gradient not in GRADIENTS:
+        known = {"shift": Shift, "spsa": lambda: Spsa(seed=seed), "simulator": lambda: Simulator(twin())}
+        if gradient not in known:
             raise ValueError(
-                f"Argument `gradient` must be one of {', '.join(GRADIENTS)}, or built as Spsa(step=0.2, seed=0) or "
+                f"Argument `gradient` must be one of {', '.join(known)}, or built as Spsa(step=0.2, seed=0) or "
                 f"Simulator(engine), but is {gradient!r}."
             )
-        return GRADIENTS[gradient]()
+        return known[gradient]()
     if isinstance(gradient, type) or not callable(gradient):
         raise TypeError(f"Argument `gradient` must be a name or a gradient such as Spsa(), but is {gradient!r}.")
     return gradient
 
 
-GRADIENTS: dict[str, Callable[[], Gradient]] = {"shift": Shift, "spsa": Spsa}
+def check_ungridded(name: str, engine: Any) -> None:
+    """Refuse noise that differs from grid point to grid point: rows of a table have forgotten which they were."""
+    if getattr(engine, "gridded", False):
+        raise ValueError(
+            f"Argument `{name}` has noise with a grid, which tables of angles lose: use one Noise for all."
+        )
 
 
 def generator(seed: int | None) -> torch.Generator:
@@ -243,8 +257,9 @@ class _Spsa(torch.autograd.Function):
         return evaluate(torch.stack(columns, dim=-1))
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError("SPSA has first derivatives only: use gradient='shift' where create_graph is needed.")
         (grad,), options, table = grads, ctx.options, torch.stack(ctx.saved_tensors, dim=-1)
         wanted = torch.tensor(ctx.needs_input_grad[2:], dtype=table.dtype)
         shape = (options.repeats, *table.shape)

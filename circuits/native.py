@@ -42,13 +42,40 @@ _TO_Z = {"X": (_HALF, "SX", _HALF), "Y": ("SX",)}
 def native(circuit: Circuit) -> Circuit:
     r"""The simplified circuit in RZ, SX, X, CNOT and CZ, whose value is the same.
 
-    A rotation about X or Y is two SX with an RZ in between, $R_X(t) = R_Z(\pi/2)\, S_X R_Z(t + \pi)\, S_X R_Z(\pi/2)$.
+    A rotation about X or Y is two SX with an RZ in between, $R_X(t) = R_Z(\pi/2)\, S_X R_Z(t + \pi)\, S_X R_Z(\pi/2)$,
+    and two SX with a quarter turn in between are fewer pulses: $S_X S S_X = S S_X S$, $S_X Z S_X = Z$, $S_X S_X = X$.
 
     Raises:
         UnsupportedCircuit: for controlled rotations.
     """
     plain = simplify(circuit)
-    return simplify(Circuit(tuple(gate for each in plain.gates for gate in _lowered(each)), plain.readout, plain.label))
+    return _shortened(
+        Circuit(tuple(gate for each in plain.gates for gate in _lowered(each)), plain.readout, plain.label)
+    )
+
+
+def _shortened(circuit: Circuit) -> Circuit:
+    """Again and again until no two SX on a wire have nothing but a number of quarter turns between them."""
+    circuit = simplify(circuit)
+    gates = list(circuit.gates)
+    for first, gate in enumerate(gates):
+        if gate.name != "SX":
+            continue
+        after = [k for k in range(first + 1, len(gates)) if gate.wires[0] in gates[k].wires][:2]
+        between = gates[after[0]].angle if after and gates[after[0]].name == "RZ" else 0.0
+        last = after[-1] if len(after) == 2 and gates[after[0]].name == "RZ" else after[0] if after else first
+        if last == first or gates[last].name != "SX" or not isinstance(between, float):
+            continue
+        quarters = between / _HALF
+        if abs(quarters - round(quarters)) > 1e-12:
+            continue
+        parts: tuple[str | float, ...] = {0: ("X",), 1: (_HALF, "SX", _HALF), 2: (_TURN,), 3: (-_HALF, "SX", -_HALF)}[
+            round(quarters) % 4
+        ]
+        kept = [each for k, each in enumerate(gates) if k not in (first, last, after[0])]
+        new = [_native_gate(part, gate.wires[0]) for part in parts]
+        return _shortened(Circuit((*kept[:first], *new, *kept[first:]), circuit.readout, circuit.label))
+    return circuit
 
 
 def _lowered(gate: Gate) -> Iterator[Gate]:

@@ -8,6 +8,7 @@ Reference: Nielsen and Chuang, Quantum Computation and Quantum Information, 2010
 """
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from circuits.checks import check_tensor, is_real
+from circuits.checks import check_tensor, is_real, values_visible
 from circuits.gates import GATES, PAULI, Matrix
 
 Strength = float | Tensor
@@ -63,7 +64,7 @@ def thermal_relaxation(t1: Strength, t2: Strength, time: Strength, excited: Stre
     """
     excited = _strength("excited", excited)
     t1, t2 = (_tensor(name, value, math.inf) for name, value in (("t1", t1), ("t2", t2)))
-    time = _tensor("time", time, math.inf)
+    time = _tensor("time", time, sys.float_info.max)
     for name, value in (("t1", t1), ("t2", t2)):
         if (value <= 0).any():
             raise ValueError(f"Argument `{name}` must be positive, but is {value.min().item():.6g}.")
@@ -188,10 +189,20 @@ def check_channel(name: str, channel: object) -> None:
     assert isinstance(channel, Tensor)
     if channel.shape[-2:] != (4, 4):
         raise ValueError(f"Argument `{name}` must have shape (*grid, 4, 4), but has shape {tuple(channel.shape)}.")
+    if not values_visible(channel):
+        return
     first = channel.detach()[..., 0, :]
     if not torch.allclose(first, torch.eye(4, dtype=first.dtype, device=first.device)[0].expand_as(first), atol=1e-5):
         raise ValueError(
             f"Argument `{name}` must preserve the trace, its first row being (1, 0, 0, 0), but has {first.tolist()}."
+        )
+    # A map is a channel if what it makes of half of an entangled pair, its Choi matrix, is a state.
+    paulis = torch.stack([torch.tensor(matrix) for matrix in PAULI.values()])
+    pairs = torch.einsum("iab,jdc->ijacbd", paulis, paulis).reshape(4, 4, 4, 4) / 4
+    choi = torch.einsum("...ij,ijkl->...kl", channel.detach().cpu().to(torch.complex128), pairs)
+    if (least := torch.linalg.eigvalsh(choi).min().item()) < -1e-5:
+        raise ValueError(
+            f"Argument `{name}` is no channel: it makes probabilities of {least:.3g} out of entangled states."
         )
 
 
@@ -216,6 +227,6 @@ def _tensor(name: str, value: Any, high: float, low: float = 0.0) -> Tensor:
             raise TypeError(f"Argument `{name}` must be a real number or a tensor of them, but is {value!r}.")
         value = torch.tensor(float(value), dtype=torch.float64)
     seen = value.detach()
-    if seen.isnan().any() or (seen < low).any() or (seen > high).any():
+    if values_visible(value) and (seen.isnan().any() or (seen < low).any() or (seen > high).any()):
         raise ValueError(f"Argument `{name}` must be between {low} and {high}, but is {value.tolist()!r}.")
     return value if value.is_floating_point() else value.double()

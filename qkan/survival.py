@@ -145,6 +145,6 @@ def _deviation(model: nn.Module, x: Tensor, backend: Any, qubit: int, rows: int 
     slots = {name: slot.detach().double() for name, slot in module.slots().items()}
     circuit = native(module.circuit)
     wanted = {name: slots[name] for name in circuit.slots}
-    theirs = engines.get("qiskit", noise_model=noise_model_of(backend, qubit))(circuit, sample, wanted)
+    theirs = engines.get("qiskit", noise_model=noise_model_of(backend, qubit, readout=False))(circuit, sample, wanted)
     ours = Noisy(type(noise)(noise.gates))(module.circuit, sample, slots)
     return (ours - theirs).abs().max().item()

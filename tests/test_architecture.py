@@ -22,7 +22,12 @@ SHIPPED = ("circuits", "qkan", "classical")
 
 OPTIONAL = {
     "pennylane": {"circuits/engines/pennylane.py"},
-    "qiskit": {"circuits/engines/qiskit.py", "circuits/engines/sampler.py", "circuits/calibration.py"},
+    "qiskit": {
+        "circuits/engines/qiskit.py",
+        "circuits/engines/sampler.py",
+        "circuits/engines/packing.py",
+        "circuits/calibration.py",
+    },
     "qiskit_aer": {"circuits/engines/qiskit.py", "circuits/engines/sampler.py", "circuits/calibration.py"},
     "filelock": {"circuits/journal.py"},
     "qiskit_ibm_runtime": {"circuits/calibration.py"},

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from circuits import Circuit, Encode, Gate, Slot, UnsupportedCircuit, pz, rpz
 from circuits.engines import get
+from circuits.engines.noisy import Noisy
 from circuits.gates import GATES
 from circuits.native import folded, native
 from circuits.noise import (
@@ -104,6 +105,11 @@ BAD = {
     "unknown gate": (lambda: Noise({"U3": depolarising(0.1)}), ValueError, "'U3'"),
     "shape": (lambda: Noise({"SX": torch.eye(3)}), ValueError, r"\(\*grid, 4, 4\)"),
     "trace": (lambda: Noise({"SX": 0.9 * torch.eye(4)}), ValueError, "preserve the trace"),
+    "no channel": (lambda: Noise({"SX": torch.diag(torch.tensor([1.0, 1.5, 1.5, 1.5]))}), ValueError, "is no channel"),
+    "no readout left": (lambda: get("sampled", readout=ReadoutError(0.5, 0.5)), ValueError, "too little to correct"),
+    "endless": (lambda: thermal_relaxation(1.0, 1.0, math.inf), TypeError, "`time`"),
+    "shorter": (lambda: get("noisy", noise=Noise(), scale=0.5), ValueError, "`scale`"),
+    "class": (lambda: get("spectral", nodes=wrong(Noisy)), ValueError, "`nodes`"),
     "no mapping": (lambda: Noise(wrong([1])), TypeError, "`gates`"),
     "no readout": (lambda: Noise({}, wrong(0.1)), TypeError, "`readout`"),
     "no noise": (lambda: get("noisy", noise=0.1), TypeError, "`noise` must be a Noise"),
@@ -297,6 +303,28 @@ def test_float32_is_rounded_float64():
     single = noisy(pz(3), x.float(), {name: tensor.float() for name, tensor in params.items()})
     assert single.dtype == torch.float32
     torch.testing.assert_close(single.double(), noisy(pz(3), x, params), rtol=0, atol=1e-5)
+
+
+def test_evaluations_in_inference_mode_do_not_spoil_training():
+    x, params = inputs(rpz(3), (3,), (3,))
+    engine = get("noisy", noise=Noise({"X": amplitude_damping(0.1), "CZ": depolarising(0.1)}))
+    circuit = Circuit((*rpz(3).gates, Gate("S", 0), Gate("T", 0), Gate("X", 0)), "Y")
+    with torch.inference_mode():
+        engine(circuit, x, params)
+    report(engine, circuit, x, params)
+
+
+def test_autocast_leaves_noise_alone():
+    x, params = inputs(pz(2), (5,), (5,), dtype=torch.float32)
+    engine = get("noisy", noise=NOISY)
+    expected = engine(pz(2), x, params)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(engine(pz(2), x, params), expected, rtol=0, atol=1e-6)
+
+
+def test_strengths_can_be_mapped_over():
+    p = torch.tensor([0.1, 0.2, 0.3], dtype=F64)
+    torch.testing.assert_close(torch.vmap(depolarising)(p), depolarising(p), **EXACT)
 
 
 def test_perfect_noise_is_no_noise():

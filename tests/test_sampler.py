@@ -266,7 +266,7 @@ def test_noise_of_a_backend_is_that_of_aer(qubit):
     ours = get("noisy", noise=noise_of(MANILA, qubit))
     plain = native(pz(3))
     assert (ours(pz(3), x, params) - full_aer(MANILA, plain, qubit, x, params)).abs().max() <= 1e-12
-    cut = get("qiskit", noise_model=noise_model_of(MANILA, qubit))
+    cut = get("qiskit", noise_model=noise_model_of(MANILA, qubit, readout=False))
     without_readout = get("noisy", noise=noise_without_readout(MANILA, qubit))
     torch.testing.assert_close(cut(plain, x, params), without_readout(pz(3), x, params), **FOREIGN)
 

@@ -1,12 +1,14 @@
 """Shots are unbiased, errors are what they say, and gradients of devices are right on average."""
 
 import math
+import warnings
 
 import pytest
 import torch
 
 from circuits import Circuit, Encode, Gate, Slot, expectation, pz
 from circuits.engines import get
+from circuits.engines.pennylane import PennyLane
 from circuits.engines.sampled import Sampled
 from circuits.gradient import Simulator, Spsa
 from circuits.noise import Noise, ReadoutError, depolarising
@@ -108,6 +110,73 @@ def test_certain_outcomes_are_not_taken_for_certainty():
     assert 0.01 < errors < 0.03
 
 
+def test_errors_are_these_numbers():
+    values = torch.tensor([0.0, 0.6, 1.0], dtype=F64)
+    expected = torch.tensor([0.1000000000, 0.0808689829, 0.0197056385], dtype=F64)
+    torch.testing.assert_close(standard_error(values, 100), expected, rtol=0, atol=1e-9)
+
+
+def test_corrected_values_have_the_error_of_the_correction():
+    """The spread of many runs is the error of one; without the readout error values are those of the gates."""
+    base, readout = get("noisy", noise=NOISE), NOISE.readout
+    x, params = inputs(pz(1), (3,), ())
+    exact = get("noisy", noise=Noise(NOISE.gates))(pz(1), x, params)
+    device = get("sampled", base=base, shots=200, seed=0, readout=readout)
+    runs = [device(pz(1), x, params, with_error=True) for _ in range(500)]
+    values, errors = (torch.stack(each) for each in zip(*runs, strict=True))
+    assert ((values.mean(0) - exact).abs() <= 5 * errors.mean(0) / math.sqrt(500)).all()
+    assert (values.std(0) / errors.mean(0) - 1).abs().max() <= 0.15
+
+
+def test_written_gates_run_as_they_are_written():
+    """Two rotations that would merge are two sources of noise: on every device that has noise on written gates."""
+    aer, qml = pytest.importorskip("qiskit_aer.noise"), pytest.importorskip("pennylane")
+    circuit = Circuit((Gate("RY", 0, Slot("a")), Gate("RY", 0, Slot("a", 1))))
+    x, params = torch.zeros(1, dtype=F64), {"a": torch.tensor([0.3, 0.4], dtype=F64)}
+    model = aer.NoiseModel()
+    model.add_all_qubit_quantum_error(aer.depolarizing_error(0.1, 1), ["ry"])
+    only_sx = aer.NoiseModel()
+    only_sx.add_all_qubit_quantum_error(aer.depolarizing_error(0.1, 1), ["sx"])
+    noisy = qml.noise.NoiseModel({qml.noise.op_eq(qml.RY): lambda op, **_: qml.DepolarizingChannel(0.075, op.wires)})
+    mixed = qml.noise.add_noise(qml.device("default.mixed", wires=1), noisy)
+    devices = {
+        "sampled": get("sampled", base=get("noisy", noise=Noise({"RY": depolarising(0.1)}, native=False))),
+        "qiskit": get("qiskit", noise_model=model),
+        "pennylane": get("pennylane", device=mixed, as_written=True),
+    }
+    for name, device in devices.items():
+        assert device(circuit, x, params).item() == pytest.approx(0.81 * math.cos(0.7), abs=1e-9), name
+    # A model of gates that the circuit does not have makes no errors.
+    assert get("qiskit", noise_model=only_sx)(circuit, x, params).item() == pytest.approx(math.cos(0.7), abs=1e-9)
+
+
+def test_exact_values_with_a_readout_error_are_refused_on_aer():
+    aer = pytest.importorskip("qiskit_aer.noise")
+    model = aer.NoiseModel()
+    model.add_all_qubit_readout_error([[0.9, 0.1], [0.2, 0.8]])
+    with pytest.raises(ValueError, match="`noise_model` has readout errors"):
+        get("qiskit", noise_model=model)(pz(1), *inputs(pz(1)))
+    value = get("qiskit", noise_model=model, shots=20_000, seed=0)(Circuit(()), torch.zeros(1), {})
+    assert value.item() == pytest.approx(0.8, abs=0.03)
+
+
+def test_pennylane_devices_say_what_they_do():
+    qml = pytest.importorskip("pennylane")
+    x, params = inputs(pz(1), (4,), ())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PennyLane's own word on such devices
+        device = qml.device("lightning.qubit", wires=1, shots=100)
+    with pytest.raises(ValueError, match="has 100 shots of its own"):
+        get("pennylane", device=device)
+    with pytest.raises(TypeError, match="`device`"):
+        get("pennylane", device=3)
+    exact = PennyLane()
+    assert exact._derivative() is None  # torch, through the simulation
+    found = report(exact.with_shots(2000), pz(1), x, params)["value"]
+    assert ((found - exact(pz(1), x, params)).abs() <= bernstein(found, 2000)).all()
+    assert PennyLane("lightning.qubit")._derivative() is not None
+
+
 BAD = {
     "shots": (lambda: get("sampled", shots=0), ValueError, "`shots` must be at least 1"),
     "float": (lambda: get("sampled", shots=1.5), TypeError, "`shots` must be an int"),
@@ -177,6 +246,30 @@ def test_simultaneous_perturbation_is_the_gradient_on_average_up_to_the_step_squ
     for name in expected:
         # Directions add the other components with random signs: about norm / sqrt(repeats).
         assert (found[name] - expected[name]).abs().max() <= 5 * 4 * norm / math.sqrt(4000) + 1e-3, name
+
+
+def test_seeds_fix_directions_which_are_new_at_every_step():
+    x, params = inputs(FREE, (5,), (5,))
+    first, second = (get("sampled", seed=0, gradient="spsa") for _ in range(2))
+    one, two = report(first, FREE, x, params), report(first, FREE, x, params)
+    assert_same(report(second, FREE, x, params), one, EXACT)
+    assert not torch.equal(one["d/da"], two["d/da"])
+
+
+def test_simultaneous_perturbation_has_no_second_derivative_and_says_so():
+    x, params = inputs(FREE, (2,), ())
+    x.requires_grad_()
+    value = get("sampled", gradient="spsa", seed=0)(FREE, x, params).sum()
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(value, x, create_graph=True)
+
+
+def test_noise_with_a_grid_is_refused_where_rows_forget_it():
+    gridded = get("noisy", noise=Noise.stack([NOISE, NOISE]))
+    with pytest.raises(ValueError, match="`base` has noise with a grid"):
+        get("sampled", base=gridded)
+    with pytest.raises(ValueError, match="`engine` has noise with a grid"):
+        Simulator(gridded)
 
 
 def test_simultaneous_perturbation_takes_two_rows_a_repeat_and_new_directions():

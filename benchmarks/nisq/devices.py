@@ -76,7 +76,7 @@ def agreement(devices: Sequence[Device], results: Results) -> None:
         for qubit in dict.fromkeys([device.qubit, *rank_qubits(device.backend)[:3]]):
             gates = Noise(noise_of(device.backend, qubit).gates)  # Aer's expectation values know no readout error
             ours = Noisy(gates)(circuit, x, params)
-            theirs = engines.get("qiskit", noise_model=noise_model_of(device.backend, qubit))(
+            theirs = engines.get("qiskit", noise_model=noise_model_of(device.backend, qubit, readout=False))(
                 native(circuit), x, params
             )
             results.add(

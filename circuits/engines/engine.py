@@ -185,6 +185,9 @@ class BlackBox(Engine):
     gradient: Gradient | None = Shift()
     """Where gradients come from; None if torch differentiates through `_run`."""
 
+    rewrites: bool = True
+    """Whether circuits may be simplified before they run; not where each gate as written makes errors of its own."""
+
     @final
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         return self._table(circuit, x, params)
@@ -203,7 +206,11 @@ class BlackBox(Engine):
             values, errors = self._measure(plain, table, shots)
             return torch.cat([values, errors], dim=-1) if with_error else values
 
-        return evaluate_table(circuit, x, params, run, self.gradient, _counts(self.shots))
+        return evaluate_table(circuit, x, params, run, self._derivative(), _counts(self.shots), self.rewrites)
+
+    def _derivative(self) -> Gradient | None:
+        """Where gradients come from at the present number of shots."""
+        return self.gradient
 
     def with_shots(self, shots: int | Tensor | None) -> Self:
         """The same engine with other shots: one number, or a tensor that broadcasts with the grid."""

@@ -24,6 +24,7 @@ from circuits.errors import UnsupportedCircuit
 from circuits.gates import GATES
 from circuits.native import check_stretch, folded, measured, native
 from circuits.noise import Noise, ReadoutError, transfer_matrix
+from circuits.precision import full_precision
 
 _MOST_WIRES = 8
 
@@ -53,6 +54,8 @@ class Noisy(Engine):
         self.noise, self.scale = tuple(noises), scale
         self._each = isinstance(noise, Noise)
         self.simplifies = self.noise[0].native
+        self.gridded = max(self._dims(), default=0) > 0
+        """Whether channels differ from grid point to grid point."""
 
     def unsupported(self, circuit: Circuit) -> str | None:
         if circuit.wires > _MOST_WIRES:
@@ -63,7 +66,8 @@ class Noisy(Engine):
 
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         programs = _programs(circuit, self.noise[0].native, self.scale)
-        values = torch.stack(torch.broadcast_tensors(*(self._value(each, x, params) for each in programs)), dim=-1)
+        with full_precision(x.device):
+            values = torch.stack(torch.broadcast_tensors(*(self._value(each, x, params) for each in programs)), dim=-1)
         asked = {name for each in programs for name in each.slots} | {"x" for each in programs if each.encodings}
         return anchored(values, [tensor for name, tensor in {"x": x, **params}.items() if name not in asked])
 
@@ -143,7 +147,8 @@ def _programs(circuit: Circuit, is_native: bool, scale: float) -> tuple[Circuit,
 
 @derived
 def _fixed(name: str) -> Tensor:
-    return transfer_matrix(GATES[name].unitary)
+    with torch.inference_mode(False):  # kept, and met by autograd later
+        return transfer_matrix(GATES[name].unitary)
 
 
 def _rotate(state: Tensor, wire: int, axis: int, cos: Tensor, sin: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from circuits.angles import bind
 from circuits.checks import check_seed, check_shots
 from circuits.circuit import Circuit
+from circuits.engines.auto import Auto
 from circuits.engines.engine import BlackBox
 from circuits.errors import third_party
 from circuits.gradient import Gradient, gradient_of
@@ -31,8 +32,10 @@ class PennyLane(BlackBox):
         shots: measurements per evaluation, or a tensor of them that broadcasts with the grid; None for exact values.
         seed: of the device's random numbers, if it takes one; they run on, so that every call is a fresh sample.
         device_options: further keyword arguments of `qml.device`.
-        gradient: "shift", "spsa", or one that is built; None for backpropagation through the device where it has that,
-            and parameter shifts elsewhere.
+        gradient: "shift", "spsa", "simulator" (by "auto"), or one that is built; None for backpropagation through the
+            device where it has that, and parameter shifts elsewhere.
+        as_written: whether circuits run gate by gate as they are written, for devices whose gates make errors;
+            otherwise they are simplified first.
     """
 
     name: ClassVar[str] = "pennylane"
@@ -44,20 +47,26 @@ class PennyLane(BlackBox):
         seed: int | None = None,
         device_options: Mapping[str, Any] | None = None,
         gradient: str | Gradient | None = None,
+        as_written: bool = False,
     ) -> None:
-        third_party("pennylane", "pennylane")
+        qml = third_party("pennylane", "pennylane")
         check_seed(seed)
+        if not isinstance(device, (str, qml.devices.Device)):
+            raise TypeError(f"Argument `device` must be a PennyLane device or the name of one, but is {device!r}.")
         self.device, self.shots = device, check_shots(shots)
         self._options = dict(device_options or {}) | ({} if seed is None else {"seed": seed})
         if self._options and not isinstance(device, str):
             raise ValueError(f"Arguments `seed` and `device_options` are for devices by name: give them to {device!r}.")
         self._devices: dict[int, Any] = {}
-        chosen = gradient or "shift"
-        self.gradient = None if gradient is None and self._has_backprop(self._device(1)) else gradient_of(chosen)
-
-    def _has_backprop(self, device: Any) -> bool:
+        if own := self._device(1).shots.total_shots:
+            raise ValueError(f"Argument `device` has {own} shots of its own: make it without, and pass shots={own}.")
         configured = third_party("pennylane.devices", "pennylane").ExecutionConfig(gradient_method="backprop")
-        return self.shots is None and bool(device.supports_derivatives(configured))
+        self._through = gradient is None and bool(self._device(1).supports_derivatives(configured))
+        self.gradient, self.rewrites = gradient_of(gradient or "shift", seed, Auto), not as_written
+
+    def _derivative(self) -> Gradient | None:
+        """None, for torch, if values are exact and the device is simulated in torch."""
+        return None if self._through and self.shots is None else self.gradient
 
     def _device(self, wires: int) -> Any:
         if not isinstance(self.device, str):
@@ -71,7 +80,7 @@ class PennyLane(BlackBox):
         return self._devices[wires]
 
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
-        qml, through = third_party("pennylane", "pennylane"), self.gradient is None
+        qml, through = third_party("pennylane", "pennylane"), self._derivative() is None
         node = qml.QNode(
             to_pennylane(circuit),
             self._device(circuit.wires),

@@ -22,6 +22,7 @@ class Dry(BlackBox):
 
     def __init__(self, engine: BlackBox) -> None:
         self.engine, self.shots, self.gradient = engine, engine.shots, engine.gradient
+        self.rewrites = engine.rewrites
         self.costs_so_far = Costs()
 
     def unsupported(self, circuit: Circuit) -> str | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from circuits.checks import check_seed, check_shots
 from circuits.circuit import Angle, Circuit, Encode, Slot, terms
+from circuits.engines.auto import Auto
 from circuits.engines.engine import BlackBox
 from circuits.errors import third_party
 from circuits.gradient import Gradient, gradient_of
@@ -30,7 +31,7 @@ class Qiskit(BlackBox):
         shots: measurements per evaluation and readout string, or a tensor of them that broadcasts with the grid; None
             for exact expectation values.
         seed: of the shots. Every call draws fresh ones; the same sequence of calls gives the same values.
-        gradient: "shift", "spsa", or one that is built.
+        gradient: "shift", "spsa", "simulator" (by "auto"), or one that is built.
         noise_model: a `qiskit_aer.noise.NoiseModel`, for which density matrices are simulated. It acts on gates by
             name, and circuits run as they are written: `circuits.native.native` writes them as devices have them.
     """
@@ -46,16 +47,28 @@ class Qiskit(BlackBox):
     ) -> None:
         third_party("qiskit", "qiskit")  # before Aer, which fails without it in an error of its own
         aer = third_party("qiskit_aer", "qiskit")
-        self.shots, self.gradient, self.noise_model = check_shots(shots), gradient_of(gradient), noise_model
-        self._seeds = np.random.default_rng(check_seed(seed))
+        self.shots, self.gradient, self.noise_model = (
+            check_shots(shots),
+            gradient_of(gradient, check_seed(seed), Auto),
+            noise_model,
+        )
+        self.rewrites = noise_model is None
+        self._seeds = np.random.default_rng(seed)
         self._simulator = aer.AerSimulator(
             method="statevector" if noise_model is None else "density_matrix",
             runtime_parameter_bind_enable=True,
             noise_model=noise_model,
         )
+        # Without the noise model, whose basis gates circuits would be brought to.
+        self._plain = aer.AerSimulator(method="statevector")
         self._transpiled: dict[tuple[Circuit, bool], list[Any]] = {}
 
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
+        if shots is None and self.noise_model is not None and _has_readout_error(self.noise_model):
+            raise ValueError(
+                "Argument `noise_model` has readout errors, which exact values of Aer do not show: pass shots, or a "
+                "model without them."
+            )
         rows = table.detach().numpy()
         chunks = [rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS)]
         programs = self._programs(circuit, shots is None)
@@ -68,7 +81,7 @@ class Qiskit(BlackBox):
             transpile = third_party("qiskit", "qiskit").transpile
             # Aer leaves the parameters of controlled rotations unbound (Qiskit/qiskit-aer issues 2323 and 2391).
             plain = [program.decompose(["crx", "cry", "crz"]) for program in programs]
-            self._transpiled[circuit, exact] = transpile(plain, self._simulator, optimization_level=0)
+            self._transpiled[circuit, exact] = transpile(plain, self._plain, optimization_level=0)
         return self._transpiled[circuit, exact]
 
     def _execute(self, program: Any, rows: np.ndarray, shots: int | None) -> np.ndarray:
@@ -118,6 +131,10 @@ def _expression(angle: Angle, symbols: Mapping[str, Any]) -> Any:
 
     first, *others = map(of, terms(angle))
     return sum(others, first)
+
+
+def _has_readout_error(noise_model: Any) -> bool:
+    return any(error["type"] == "roerror" for error in noise_model.to_dict()["errors"])
 
 
 def _exact(circuit: Circuit) -> Any:

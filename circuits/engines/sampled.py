@@ -10,7 +10,7 @@ from circuits.checks import check_seed, check_shots
 from circuits.circuit import Circuit
 from circuits.engines.engine import BlackBox, Engine
 from circuits.engines.noisy import corrected
-from circuits.gradient import Gradient, generator, gradient_of
+from circuits.gradient import Gradient, check_ungridded, generator, gradient_of
 from circuits.noise import ReadoutError
 from circuits.shots import sample, shown
 
@@ -26,7 +26,7 @@ class Sampled(BlackBox):
         shots: measurements of every evaluation and readout string, or a tensor that broadcasts with the grid; None for
             exact values, from a device that gives values only.
         seed: of the random numbers, which run on, so that every call is a fresh sample.
-        gradient: "shift", "spsa", or one that is built, such as `Spsa(repeats=4, seed=0)` or `Simulator(engine)`.
+        gradient: "shift", "spsa", "simulator" (by `base`), or one that is built, such as `Spsa(repeats=4, seed=0)`.
         readout: error that is known and taken out of every value, as a calibration does; for circuits of one wire.
     """
 
@@ -46,7 +46,15 @@ class Sampled(BlackBox):
         self.base, self.shots = get(base), check_shots(shots)
         if isinstance(self.base, BlackBox):
             raise ValueError(f"Argument `base` must be an exact engine, but {self.base!r} measures by itself.")
-        self.gradient, self._generator, self.readout = gradient_of(gradient), generator(seed), readout
+        check_ungridded("base", self.base)
+        if readout is not None and (readout.slope <= 0.05).any():
+            raise ValueError(
+                f"Argument `readout` tells |0> from |1> by {readout.slope.min().item():.3g} of 1 only, too little to "
+                "correct."
+            )
+        self.rewrites = getattr(self.base, "simplifies", True)
+        self.gradient = gradient_of(gradient, seed, lambda: self.base)
+        self._generator, self.readout = generator(seed), readout
 
     def unsupported(self, circuit: Circuit) -> str | None:
         if self.readout is not None and circuit.wires > 1:

@@ -19,11 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from circuits.calibration import check_backend, check_qubits, rank_qubits, readout_slope
+from circuits.calibration import check_backend, check_qubits, noise_of, rank_qubits, readout_slope
 from circuits.checks import check_seed, check_shots, is_real
 from circuits.circuit import Circuit
+from circuits.engines.auto import Auto
 from circuits.engines.bloch import Bloch
-from circuits.engines.engine import BlackBox, Costs
+from circuits.engines.engine import BlackBox, Costs, Engine
+from circuits.engines.noisy import Noisy
 from circuits.engines.packing import Program, Programs
 from circuits.engines.submission import Limits, Request, Submitter
 from circuits.errors import third_party
@@ -31,6 +33,7 @@ from circuits.gradient import Gradient, gradient_of
 from circuits.journal import Bits, Journal
 from circuits.mitigation import FITS, corrected_signs, extrapolated, intercept
 from circuits.native import coin, measured, native
+from circuits.noise import Noise
 from circuits.shots import shown, sign_variance
 
 Array = NDArray[Any]
@@ -107,7 +110,8 @@ class Sampler(BlackBox):
             linear: the parameter-shift rule is then exact only as far as the fit is.
         fit: of the extrapolation, "linear" or "exponential".
         structure: "keep" or "fuse", see above.
-        gradient: "shift", "spsa", or one that is built, such as `Simulator(Noisy(noise_of(backend, qubit)))`.
+        gradient: "shift", "spsa", "simulator" (by the calibration of the best of the qubits, if there is one), or one
+            that is built, such as `Simulator(Noisy(noise))`.
         seed: of the seeds for the samplers.
         limits: of the provider.
         journal: where jobs are kept; a run that is repeated then pays only for what is missing. After an error an
@@ -141,7 +145,7 @@ class Sampler(BlackBox):
             raise TypeError(
                 f"Argument `sampler` must be a BaseSamplerV2, or a function that makes one of a seed, not {sampler!r}."
             )
-        self.sampler, self.shots, self.gradient = sampler, check_shots(shots), gradient_of(gradient)
+        self.sampler, self.shots = sampler, check_shots(shots)
         if shots is None:
             raise ValueError("Argument `shots` must be an int or a tensor of ints: a device has no exact values.")
         self.backend = _backend_of(sampler) if backend is None else backend
@@ -160,9 +164,17 @@ class Sampler(BlackBox):
         if not isinstance(readout_correction, bool):
             raise TypeError(f"Argument `readout_correction` must be True or False, but is {readout_correction!r}.")
         service = getattr(self.backend, "service", None) if service is None else service
+        self.gradient = gradient_of(gradient, check_seed(seed), self._twin)
         # Copies of an engine share both: programs, and the numbers of jobs, so that they never share random numbers.
         self._programs = Programs(self.backend, self.qubits)
         self._submitter = Submitter(sampler, check_seed(seed), limits, journal, service)
+
+    def _twin(self) -> Engine:
+        if self.backend is None:
+            return Auto()
+        qubit = rank_qubits(self.backend)[0] if isinstance(self.qubits, int) else self.qubits[0]
+        noise = noise_of(self.backend, qubit)
+        return Noisy(Noise(noise.gates) if self.readout_correction else noise)
 
     def unsupported(self, circuit: Circuit) -> str | None:
         if self.structure == "fuse" and circuit.wires > 1:

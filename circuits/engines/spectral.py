@@ -91,7 +91,7 @@ class Spectral(Engine):
         most: int = _MOST,
         nodes: Engine | None = None,
     ) -> None:
-        if nodes is not None and not getattr(nodes, "simplifies", False):
+        if nodes is not None and not (isinstance(nodes, Engine) and nodes.simplifies):
             raise ValueError(
                 f"Argument `nodes` must be an exact engine for which simplified circuits have the same values, but is "
                 f"{nodes!r}."

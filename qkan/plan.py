@@ -60,15 +60,28 @@ def plan(model: nn.Module, x: Tensor, engine: str | Engine | None = None, gradie
             raise TypeError(f"Argument `engine` must be a device, such as engines.get('sampled'), but is {device!r}.")
         return Dry(device)
 
-    with engines_of(model, dry) as devices, torch.enable_grad():
+    with engines_of(model, dry) as devices, torch.enable_grad(), _undrawn(devices):
         y = model(x)
         forward = _total(devices)
         if gradient and y.requires_grad:
             wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
             torch.autograd.grad(y.sum(), wanted, allow_unused=True)
         total = _total(devices)
-    back = Costs(*(getattr(total, name) - getattr(forward, name) for name in Costs.__dataclass_fields__))
-    return Plan(forward, back, output_error(model, x, lambda module: Dry(dry(module).engine)))
+        back = Costs(*(getattr(total, name) - getattr(forward, name) for name in Costs.__dataclass_fields__))
+        return Plan(forward, back, output_error(model, x, dry))
+
+
+@contextmanager
+def _undrawn(devices: dict[str, Dry]) -> Iterator[None]:
+    """After this context random directions go on as if nothing had been drawn: a plan changes nothing."""
+    found = (getattr(device.gradient, "generator", None) for device in devices.values())
+    generators = {id(each): each for each in found if isinstance(each, torch.Generator)}.values()
+    states = [each.get_state() for each in generators]
+    try:
+        yield
+    finally:
+        for each, state in zip(generators, states, strict=True):
+            each.set_state(state)
 
 
 def _total(devices: dict[str, Dry]) -> Costs:
@@ -103,7 +116,8 @@ def allocate(
 
     The variance is $\sum_e c_e / S_e$ with $c_e = \sum_b (\partial y_b / \partial f_{be})^2 (1 - f_{be}^2)$, to first
     order. At a fixed sum of the $S_e$ it is least for $S_e \propto \sqrt{c_e}$, and by Cauchy's inequality never more
-    than with equal shots, up to rounding, which is checked.
+    than with equal shots, up to rounding, which is checked. Circuits side by side on a device share their shots, so
+    that unequal ones pack worse there: compare by `plan`.
 
     Args:
         model: with DARUAN activations.

@@ -11,9 +11,11 @@ from circuits import engines
 from circuits.calibration import fake_backend, noise_model_of, noise_of, rank_qubits
 from circuits.engines import Engine
 from circuits.engines.noisy import Noisy
+from circuits.engines.probe import Probe
 from circuits.engines.sampled import Sampled
-from circuits.errors import third_party
+from circuits.errors import UnsupportedCircuit, third_party
 from circuits.native import native
+from circuits.noise import Noise
 from qkan.daruan import DARUAN
 from qkan.plan import engines_of
 
@@ -83,7 +85,6 @@ def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
     return (output - target).square().mean()
 
 
-@torch.no_grad()
 def deploy_check(
     model: nn.Module,
     x: Tensor,
@@ -96,8 +97,9 @@ def deploy_check(
 ) -> Report:
     """The metric of a trained model exactly, with shots, and on every backend, raw and with corrected readout.
 
-    Backends are simulated by their calibration, in torch, one qubit each: the best one. Some of the model's own
-    circuits are simulated by Aer as well, whose density matrices must say the same.
+    Backends are simulated by their calibration, in torch, one qubit each: the best one, with a readout correction that
+    is perfectly known. Many qubits side by side are as good as the worst of them. Some circuits of every layer are
+    simulated by Aer as well, whose density matrices must say the same.
 
     Args:
         model: with DARUAN activations of one wire.
@@ -108,9 +110,40 @@ def deploy_check(
         metric: of outputs and targets.
         repeats: of everything with shots.
         seed: of the shots.
+
+    Raises:
+        UnsupportedCircuit: for activations of several wires.
+        AssertionError: if Aer says something else.
     """
     if isinstance(backends, str):
         raise TypeError(f"Argument `backends` must be a sequence of backends or names, but is {backends!r}.")
+    if repeats < 1:
+        raise ValueError(f"Argument `repeats` must be at least 1, but is {repeats}.")
+    for name, module in model.named_modules():
+        if isinstance(module, DARUAN) and module.circuit.wires > 1:
+            raise UnsupportedCircuit(
+                f"Activation {name!r} has {module.circuit.wires} wires, and calibrations are read for one: run it on "
+                "'sampler' instead."
+            )
+    training = model.training
+    model.eval()
+    try:
+        return _checked(model, x, y, backends, shots, metric, repeats, seed)
+    finally:
+        model.train(training)
+
+
+@torch.no_grad()
+def _checked(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    backends: Sequence[Any],
+    shots: int,
+    metric: Metric,
+    repeats: int,
+    seed: int,
+) -> Report:
     chosen = [fake_backend(backend) if isinstance(backend, str) else backend for backend in backends]
 
     def measured(engine: Callable[[int], Engine], times: int) -> tuple[float, float]:
@@ -138,13 +171,18 @@ def deploy_check(
 
 
 def _deviation(model: nn.Module, x: Tensor, backend: Any, qubit: int, rows: int = 16) -> float:
-    """How far our noise is from Aer's, on circuits of the first layer."""
-    module = next(module for module in model.modules() if isinstance(module, DARUAN))
-    noise = noise_of(backend, qubit)
-    sample = x.reshape(-1, x.shape[-1])[:rows].double()[..., None, :, None]
-    slots = {name: slot.detach().double() for name, slot in module.slots().items()}
-    circuit = native(module.circuit)
-    wanted = {name: slots[name] for name in circuit.slots}
-    theirs = engines.get("qiskit", noise_model=noise_model_of(backend, qubit, readout=False))(circuit, sample, wanted)
-    ours = Noisy(type(noise)(noise.gates))(module.circuit, sample, slots)
-    return (ours - theirs).abs().max().item()
+    """How far our noise is from Aer's on some rows of every layer, but for readout errors: Aer has them in shots."""
+    gates = Noise(noise_of(backend, qubit).gates)
+    theirs = engines.get("qiskit", noise_model=noise_model_of(backend, qubit, readout=False))
+    found = []
+    with engines_of(model, lambda module: Probe(Noisy(gates))) as probes:
+        model(x.reshape(-1, x.shape[-1])[:rows])
+    for probe in probes.values():
+        for circuit, inputs, slots in probe.asked:
+            ours = Noisy(gates)(circuit, inputs.double(), doubled := {n: slot.double() for n, slot in slots.items()})
+            lowered = native(circuit)
+            wanted = {name: doubled[name][..., :length] for name, length in lowered.slots.items()}
+            found.append((ours - theirs(lowered, inputs.double(), wanted)).abs().max().item())
+    if not max(found) <= 1e-9:
+        raise AssertionError(f"Our noise of qubit {qubit} of {backend.name} is off Aer's by {max(found):.3g}.")
+    return max(found)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from circuits import entangled, pz
+from circuits.calibration import fake_backend, samplers_of
 from circuits.engines import Costs, get
 from circuits.engines.sampled import Sampled
 from qkan import DARUAN, QKAN, allocate, plan, set_engine, set_shots
@@ -73,6 +74,31 @@ def test_models_keep_theirengines_of(seeded):
     with pytest.raises(ValueError, match="`x`"):
         plan(model, torch.full((3, 2), math.nan, dtype=F64))
     assert all(module.engine is device for module in model.modules() if isinstance(module, DARUAN))
+
+
+def test_plans_change_nothing(seeded):
+    """Not even the directions that SPSA draws next."""
+
+    def slopes(planned):
+        model, x = model_on(get("sampled", shots=20, seed=0, gradient="spsa")), torch.ones(3, 2, dtype=F64)
+        if planned:
+            plan(model, x)
+        return torch.autograd.grad(model(x).sum(), list(model.parameters()))
+
+    for first, second in zip(slopes(False), slopes(True), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("options", [{}, {"readout_correction": False}, {"scales": (1, 3, 5)}], ids=str)
+def test_expected_errors_on_a_noisy_device_have_its_mitigation(seeded, options):
+    pytest.importorskip("qiskit_ibm_runtime")
+    backend = fake_backend("FakeManilaV2")
+    device = get("sampler", sampler=samplers_of(backend), backend=backend, shots=200, qubits=[2], seed=0, **options)
+    model, x = model_on(device, (1, 1), pz(1)), torch.rand(3, 1, dtype=F64)
+    expected = plan(model, x, gradient=False).error.square().mean().sqrt()
+    with torch.no_grad():
+        runs = torch.stack([model(x) for _ in range(40)])
+    assert 0.8 <= runs.std(0).square().mean().sqrt() / expected <= 1.25
 
 
 def test_exact_engines_have_no_plan(seeded):

@@ -78,5 +78,19 @@ def test_what_cannot_be_checked_is_refused(trained):
         deploy_check(model, x, y, "FakeManilaV2")
     with pytest.raises(ValueError, match="must be a fake backend such as Fake"):
         deploy_check(model, x, y, ["FakeNowhere"])
-    with pytest.raises(UnsupportedCircuit, match="readout error to correct is that of one"):
+    with pytest.raises(UnsupportedCircuit, match="has 2 wires, and calibrations are read for one"):
         deploy_check(QKAN([2, 1], circuit=entangled(1), dtype=F64), x, y, ["FakeManilaV2"])
+
+
+def test_layers_may_stand_behind_others_and_dropout_is_off():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(5, 3), torch.nn.Dropout(0.5), QKAN([3, 2], circuit=pz(1))).double()
+        x = torch.rand(20, 5, dtype=F64)
+    model.eval()
+    with torch.no_grad():
+        y = model(x)
+    model.train()
+    found = deploy_check(model, x, y, ["FakeManilaV2"], shots=100, repeats=1)
+    assert line(found, "simulator", "exact").metric <= 1e-20
+    assert model.training

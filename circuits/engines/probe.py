@@ -33,7 +33,11 @@ class Dry(BlackBox):
         values = self._run(circuit, table, None)
         if shots is None:
             return values, torch.zeros_like(values)
-        return values, self.engine.expected_error(circuit, values.detach(), shots)
+        return values, self.expected_error(circuit, values.detach(), shots)
+
+    def expected_error(self, circuit: Circuit, values: Tensor, shots: Tensor) -> Tensor:
+        """That of the device."""
+        return self.engine.expected_error(circuit, values, shots)
 
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
         params: Mapping[str, Tensor] = {"angle": table} if circuit.slots else {}
@@ -57,12 +61,15 @@ class Probe(Engine):
         self.seen: list[tuple[Tensor, Tensor, Tensor]] = []
         """Handles, values and standard errors, `(*grid, readouts)`: an output's derivative in a handle is that in the
         value."""
+        self.asked: list[tuple[Circuit, Tensor, dict[str, Tensor]]] = []
+        """Circuits, inputs and slots."""
 
     def unsupported(self, circuit: Circuit) -> str | None:
         return self.engine.unsupported(circuit)
 
     def _evaluate(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Tensor:
         values, errors = self.engine._evaluate_with_error(circuit, x, params)
+        self.asked.append((circuit, x.detach(), {name: slot.detach() for name, slot in params.items()}))
         handle = torch.zeros_like(values, requires_grad=True)
         self.seen.append((handle, values.detach(), errors.to(values)))
         return values + handle

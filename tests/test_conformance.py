@@ -428,7 +428,7 @@ def test_an_empty_batch_has_gradients_of_zero(row):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("name", ["statevector", "bloch", "auto", "pennylane", "qiskit"])
+@pytest.mark.parametrize("name", ["statevector", "bloch", "auto", "noisy", "sampled", "pennylane", "qiskit"])
 def test_a_gpu_computes_what_the_cpu_computes(name):
     x, params = inputs(pz(3), x_grid=(5, 1), params_grid=(2,))
     expected = report(reference, pz(3), x, params)

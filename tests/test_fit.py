@@ -249,7 +249,16 @@ def press_ctrl_c(epoch):
         os.kill(os.getpid(), signal.SIGINT)
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, as in a terminal; in the background shells have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("action", [interrupt, press_ctrl_c])
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_restores_the_best_weights_and_propagates(action):
     model, handler = Scripted(torch.tensor([4.0, 1.0, 2.0, 0.5]), action), signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -160,7 +161,7 @@ def _load(path: Path) -> Bits:
     try:
         with np.load(path, allow_pickle=False) as parts:
             return [parts[f"part{k}"] for k in range(sum(name.startswith("part") for name in parts.files))]
-    except Exception as error:
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise JournalError(f"File {path} is damaged ({error}): remove it, and its job is fetched again.") from error
 
 

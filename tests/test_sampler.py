@@ -587,34 +587,31 @@ def test_giving_up_says_how_often_it_tried_and_what_is_kept(tmp_path):
     journal.close()
 
 
-def test_an_interrupted_training_goes_on_without_paying_twice(tmp_path, seeded):
+def trained_on(sampler, folder, **options):
+    """Three steps of gradient descent on a device, every job in the journal."""
+    with Journal(folder) as journal:
+        x, params = inputs(pz(1), (2,), ())
+        options = {"shots": 8, "qubits": 2, "limits": Limits(executions=100, wait=0.0), "journal": journal} | options
+        engine = Sampler(sampler, **options)
+        theta = params.pop("theta").requires_grad_()
+        for _ in range(3):
+            loss = engine(pz(1), x, {"theta": theta, **params}).square().sum()
+            (slope,) = torch.autograd.grad(loss, theta)
+            theta = (theta - 0.1 * slope).detach().requires_grad_()
+        return theta.detach()
+
+
+def test_an_interrupted_training_goes_on_without_paying_twice(tmp_path):
     """Gradient descent on a device, stopped in the middle: the second run submits only what is missing."""
-
-    def train(sampler, folder):
-        journal = Journal(folder)
-        try:
-            x, params = inputs(pz(1), (4,), ())
-            engine = Sampler(
-                sampler, shots=20, qubits=3, seed=0, limits=Limits(executions=200, wait=0.0), journal=journal
-            )
-            theta = params.pop("theta").requires_grad_()
-            for _ in range(3):
-                loss = engine(pz(1), x, {"theta": theta, **params}).square().sum()
-                (slope,) = torch.autograd.grad(loss, theta)
-                theta = (theta - 0.1 * slope).detach().requires_grad_()
-            return theta.detach()
-        finally:
-            journal.close()
-
     quiet = Faulty()
-    expected = train(quiet, tmp_path / "quiet")
+    expected = trained_on(quiet, tmp_path / "quiet")
     for stop in (1, 4, quiet.calls - 1):
         stopped = Faulty(*[None] * stop, ValueError("out of credit"))
         folder = tmp_path / str(stop)
         with pytest.raises(DeviceError, match="out of credit"):
-            train(stopped, folder)
+            trained_on(stopped, folder)
         rest = Faulty()
-        assert torch.equal(train(rest, folder), expected)
+        assert torch.equal(trained_on(rest, folder), expected)
         assert stop + rest.calls == quiet.calls
 
 
@@ -664,28 +661,10 @@ class Cloud:
         return [self.job(path.stem) for path in found[:limit]]
 
 
-def trained_on(cloud, folder):
-    """Three steps of gradient descent on a device, every job in the journal."""
-    journal = Journal(folder)
-    try:
-        x, params = inputs(pz(1), (2,), ())
-        engine = Sampler(
-            cloud, shots=8, qubits=2, limits=Limits(executions=100, wait=0.0), journal=journal, service=cloud
-        )
-        theta = params.pop("theta").requires_grad_()
-        for _ in range(3):
-            loss = engine(pz(1), x, {"theta": theta, **params}).square().sum()
-            (slope,) = torch.autograd.grad(loss, theta)
-            theta = (theta - 0.1 * slope).detach().requires_grad_()
-        return theta.detach()
-    finally:
-        journal.close()
-
-
 def test_a_training_that_is_killed_again_and_again_ends_where_a_quiet_one_does(tmp_path):
     """Processes that kill themselves at a random step; the next one goes on. Every job is submitted exactly once."""
     quiet = Cloud(tmp_path / "quiet cloud")
-    expected = trained_on(quiet, tmp_path / "quiet")
+    expected = trained_on(quiet, tmp_path / "quiet", service=quiet)
     assert quiet.options.environment.job_tags == ["mine"]
 
     def jobs_of(cloud):  # without the run, which every folder has for itself
@@ -710,7 +689,7 @@ def test_a_training_that_is_killed_again_and_again_ends_where_a_quiet_one_does(t
                 break
             kills += 1
         cloud = Cloud(place / "cloud")
-        assert torch.equal(trained_on(cloud, place / "journal"), expected)
+        assert torch.equal(trained_on(cloud, place / "journal", service=cloud), expected)
         assert jobs_of(cloud) == submitted
     assert kills >= 10
 
@@ -725,7 +704,7 @@ def _train_or_die(place, steps):
 
     try:
         torch.set_num_threads(1)
-        trained_on(Cloud(place / "cloud", step), place / "journal")
+        trained_on(cloud := Cloud(place / "cloud", step), place / "journal", service=cloud)
     except BaseException:
         os._exit(1)
     os._exit(0)

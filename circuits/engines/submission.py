@@ -134,7 +134,7 @@ class Submitter:
             raise JobNotFound(identity)
         try:
             return self.service.job(identity)
-        except Exception as error:
+        except Exception as error:  # of whatever kind the provider has
             if isinstance(error, LookupError) or type(error).__name__ == "RuntimeJobNotFound":
                 raise JobNotFound(identity) from error
             raise DeviceError(f"Job {identity} could not be looked up: {type(error).__name__}: {error}.") from error
@@ -150,7 +150,7 @@ class Submitter:
         for retry in range(self.limits.retries + 1):
             try:
                 return attempt(retry > 0)
-            except Exception as error:
+            except Exception as error:  # of whatever kind the provider has
                 passing = _may_pass(error)
                 if retry < self.limits.retries and passing:
                     time.sleep(self.limits.wait * 2**retry)

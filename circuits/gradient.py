@@ -159,9 +159,7 @@ class Simulator:
         """See `Gradient`."""
         table = torch.stack(list(columns), dim=-1)
         values = evaluate(table.detach())
-        simulated = self.engine(
-            Circuit(circuit.gates, circuit.strings), table[:, :0].new_zeros(len(table), 1), {"angle": table}
-        )
+        simulated = on_table(self.engine, circuit, table)
         # More columns, such as errors, have no derivative.
         return values + torch.nn.functional.pad(
             simulated - simulated.detach(), (0, values.shape[-1] - simulated.shape[-1])
@@ -190,6 +188,12 @@ def gradient_of(gradient: str | Gradient, seed: int | None, twin: Callable[[], A
     if isinstance(gradient, type) or not callable(gradient):
         raise TypeError(f"Argument `gradient` must be a name or a gradient such as Spsa(), but is {gradient!r}.")
     return gradient
+
+
+def on_table(engine: Any, circuit: Circuit, table: Tensor) -> Tensor:
+    """Values `(N, readouts)` by an engine of a circuit whose angles are `Slot("angle", k)`, on angles `(N, A)`."""
+    several = Circuit(circuit.gates, circuit.strings)
+    return engine(several, table.detach().new_zeros(len(table), 1), {"angle": table} if circuit.slots else {})
 
 
 def check_ungridded(name: str, engine: Any) -> None:

@@ -15,11 +15,13 @@ from circuits.checks import is_real
 from circuits.circuit import Circuit, Encode, Gate, Slot, add, terms
 from circuits.derived import derived
 from circuits.errors import UnsupportedCircuit
-from circuits.gates import GATES
 from circuits.lower import simplify
 
 PULSES = ("SX", "X", "CNOT", "CZ")
 """Native gates that take time, and make errors."""
+
+NATIVE = ("RZ", *PULSES)
+"""All of them."""
 
 _HALF, _TURN = math.pi / 2, math.pi
 
@@ -49,9 +51,17 @@ def native(circuit: Circuit) -> Circuit:
         UnsupportedCircuit: for controlled rotations.
     """
     plain = simplify(circuit)
+    if (reason := no_native_form(plain)) is not None:
+        raise UnsupportedCircuit(f"This circuit cannot be brought to native gates: {reason}.")
     return _shortened(
         Circuit(tuple(gate for each in plain.gates for gate in _lowered(each)), plain.readout, plain.label)
     )
+
+
+def no_native_form(circuit: Circuit) -> str | None:
+    """Why a circuit has none, naming the gate; None if it has one."""
+    gate = next((gate for gate in circuit.gates if len(gate.wires) > 1 and gate.angle is not None), None)
+    return gate and f"gate {gate} is a controlled rotation: write it with CNOT and rotations of the target"
 
 
 def _shortened(circuit: Circuit) -> Circuit:
@@ -83,10 +93,6 @@ def _lowered(gate: Gate) -> Iterator[Gate]:
         first, second = gate.wires
         for wires in ((first, second), (second, first), (first, second)):
             yield Gate("CNOT", wires)
-    elif GATES[gate.name].controlled and gate.angle is not None:
-        raise UnsupportedCircuit(
-            f"Gate {gate} has no native form here: write controlled rotations with CNOT and rotations of the target."
-        )
     elif gate.name not in _ONE_WIRE:
         yield gate
     else:

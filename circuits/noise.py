@@ -19,6 +19,7 @@ from torch import Tensor
 
 from circuits.checks import check_tensor, is_real, values_visible
 from circuits.gates import GATES, PAULI, Matrix
+from circuits.native import NATIVE
 
 Strength = float | Tensor
 
@@ -178,9 +179,6 @@ class Noise:
     def __repr__(self) -> str:
         parts = [*self.gates, *["readout"] * (self.readout is not None), *["native=False"] * (not self.native)]
         return f"Noise({', '.join(parts)})"
-
-
-NATIVE = ("RZ", "SX", "X", "CNOT", "CZ")
 
 
 def check_channel(name: str, channel: object) -> None:

@@ -30,6 +30,16 @@ ENTANGLED = Circuit(
     ),
     "ZX",
 )
+PAIR = (
+    Gate("RY", 0, Slot("a")),
+    Gate("H", 1),
+    Gate("RX", 1, Encode(Slot("a", 1))),
+    Gate("CNOT", (1, 0)),
+    Gate("RY", 1, Slot("a", 2)),
+    Gate("CZ", (0, 1)),
+)
+"""Gates of two wires without controlled rotations, which devices have no native form of."""
+
 COSINE = Circuit((Gate("RY", 0, Encode()),))
 CIRCUITS = {name: ansatz(2) for name, ansatz in ANSATZE.items()} | {"entangled": ENTANGLED, "cosine": COSINE}
 

@@ -25,6 +25,7 @@ from circuits.noise import (
     transfer_matrix,
 )
 from judge import assert_same, derivatives, report
+from models import PAIR
 from random_circuits import inputs
 from tolerances import EXACT
 
@@ -139,12 +140,7 @@ NOISY = Noise(
 )
 ENTANGLED = Circuit(
     (
-        Gate("RY", 0, Slot("a")),
-        Gate("H", 1),
-        Gate("RX", 1, Encode(Slot("a", 1))),
-        Gate("CNOT", (1, 0)),
-        Gate("RY", 1, Slot("a", 2)),
-        Gate("CZ", (0, 1)),
+        *PAIR,
         Gate("X", 2),
         Gate("SWAP", (1, 2)),
         Gate("RX", 2, Encode()),

@@ -22,6 +22,7 @@ from circuits.journal import Journal
 from circuits.mitigation import corrected_signs, extrapolated, intercept
 from circuits.native import folded, native, pulses
 from judge import report
+from models import PAIR
 from random_circuits import inputs
 from tolerances import EXACT, FOREIGN, bernstein, rms_window
 
@@ -45,14 +46,7 @@ def on_manila(**options):
 
 
 ENTANGLED = Circuit(
-    (
-        Gate("RY", 0, Slot("a")),
-        Gate("H", 1),
-        Gate("RX", 1, Encode(Slot("a", 1))),
-        Gate("CNOT", (1, 0)),
-        Gate("RY", 1, Slot("a", 2)),
-        Gate("CZ", (0, 1)),
-    ),
+    PAIR,
     ("ZX", "YI", "ZZ"),
 )
 

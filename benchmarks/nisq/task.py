@@ -9,6 +9,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
+from benchmarks.functions import TARGETS
 from benchmarks.protocol import ran_on
 from benchmarks.report import Results
 from circuits import engines, pz
@@ -40,12 +41,7 @@ class Task:
 
 def task(train: int = 256, validation: int = 256, test: int = 512) -> Task:
     """exp(sin(pi x) + y^2) on [-1, 1]^2; the scale is that of the training part."""
-
-    def points(count: int, seed: int) -> Data:
-        x = 2 * torch.rand(count, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) - 1
-        return x, torch.exp(torch.sin(math.pi * x[:, :1]) + x[:, 1:].square())
-
-    parts = [points(count, seed) for seed, count in enumerate((train, validation, test))]
+    parts = [TARGETS[0].sample(count, seed) for seed, count in enumerate((train, validation, test))]
     centre, deviation = parts[0][1].mean(), parts[0][1].std()
     return Task(*((x, (y - centre) / deviation) for x, y in parts))
 

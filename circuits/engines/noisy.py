@@ -20,9 +20,8 @@ from circuits.angles import bind
 from circuits.circuit import Circuit, Gate
 from circuits.derived import derived
 from circuits.engines.engine import Engine, anchored
-from circuits.errors import UnsupportedCircuit
 from circuits.gates import GATES
-from circuits.native import check_stretch, folded, measured, native
+from circuits.native import check_stretch, folded, measured, native, no_native_form
 from circuits.noise import Noise, ReadoutError, transfer_matrix
 from circuits.precision import full_precision
 
@@ -124,9 +123,8 @@ def corrected(values: Tensor, error: ReadoutError) -> Tensor:
 
 @derived
 def _unsupported(circuit: Circuit, is_native: bool) -> str | None:
-    gate = next((gate for gate in circuit.gates if len(gate.wires) > 1 and gate.angle is not None), None)
-    if gate is not None:
-        return f"gate {gate} is a controlled rotation: write it with CNOT and rotations of the target"
+    if (reason := no_native_form(circuit)) is not None:
+        return reason
     letters = "".join(circuit.strings)
     if not is_native and set(letters) - set("IZ"):
         return f"readout {circuit.readout!r} takes more gates to measure: end with them and read Z, or use native noise"
@@ -138,10 +136,7 @@ def _programs(circuit: Circuit, is_native: bool, scale: float) -> tuple[Circuit,
     """What runs for each readout string, which then reads Z only."""
     if not is_native:
         return tuple(Circuit(circuit.gates, string) for string in circuit.strings)
-    try:
-        plain = native(circuit)
-    except UnsupportedCircuit:
-        raise AssertionError("controlled rotations are refused before") from None
+    plain = native(circuit)
     return tuple(folded(measured(plain, string), scale) for string in plain.strings)
 
 

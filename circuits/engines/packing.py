@@ -1,7 +1,7 @@
 """Programs for a device: circuits side by side, transpiled once and folded afterwards, and calibrations."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -90,8 +90,9 @@ class Programs:
             layout = self._layout(circuit.wires, width)
             placed, qubits = self._placed(to_qiskit(side_by_side(circuit, width)), layout)
             program = _folded(placed, scale)
-            stretch = _count(program) / _count(placed) if _count(placed) else 1.0
-            about = f"{circuit!r} x {width}, {_count(program)} pulses, on {self._name} {qubits}"
+            pulses, before = _count(program), _count(placed)
+            stretch = pulses / before if before else 1.0
+            about = f"{circuit!r} x {width}, {pulses} pulses, on {self._name} {qubits}"
             string = circuit.strings[0]
             self._made[key] = Program(program, about, width, circuit.wires, string, qubits, stretch, self.backend)
         return self._made[key]
@@ -149,12 +150,9 @@ class Programs:
         return placed, tuple(measured[place] for place in range(count))
 
 
-def _pulses(program: Any) -> Iterable[Any]:
-    return [each for each in program.data if each.operation.name not in _FREE]
-
-
 def _count(program: Any) -> int:
-    return len(list(_pulses(program)))
+    """How many instructions are pulses."""
+    return sum(each.operation.name not in _FREE for each in program.data)
 
 
 def _folded(program: Any, scale: float) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor
 from circuits.circuit import Circuit
 from circuits.engines.auto import Auto
 from circuits.engines.engine import BlackBox, Costs, Engine
+from circuits.gradient import on_table
 
 
 class Dry(BlackBox):
@@ -40,8 +41,7 @@ class Dry(BlackBox):
         return self.engine.expected_error(circuit, values, shots)
 
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
-        params: Mapping[str, Tensor] = {"angle": table} if circuit.slots else {}
-        return Auto()(Circuit(circuit.gates, circuit.strings), table.new_zeros(len(table), 1), params)
+        return on_table(Auto(), circuit, table)
 
     def __repr__(self) -> str:
         return f"Dry({self.engine!r})"

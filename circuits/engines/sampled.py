@@ -1,6 +1,5 @@
 """Shots on any exact engine: what an ideal device would measure, as fast as drawing the numbers."""
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -10,7 +9,7 @@ from circuits.checks import check_seed, check_shots
 from circuits.circuit import Circuit
 from circuits.engines.engine import BlackBox, Engine
 from circuits.engines.noisy import corrected
-from circuits.gradient import Gradient, check_ungridded, generator, gradient_of
+from circuits.gradient import Gradient, check_ungridded, generator, gradient_of, on_table
 from circuits.noise import ReadoutError
 from circuits.shots import sample, shown
 
@@ -74,9 +73,7 @@ class Sampled(BlackBox):
 
     @torch.no_grad()
     def _run(self, circuit: Circuit, table: Tensor, shots: int | None) -> Tensor:
-        several = Circuit(circuit.gates, circuit.strings)
-        params: Mapping[str, Tensor] = {"angle": table} if circuit.slots else {}
-        exact = self.base(several, table.new_zeros(len(table), 1), params)
+        exact = on_table(self.base, circuit, table)
         return exact if shots is None else sample(exact, shots, self._generator)
 
     def __repr__(self) -> str:

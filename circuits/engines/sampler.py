@@ -8,7 +8,7 @@ What runs decides what is learned. With `structure="keep"` the device runs all o
 by the resulting angle: the least noise there can be, but the device then flips a coin whose bias is known already.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
@@ -29,10 +29,10 @@ from circuits.engines.noisy import Noisy
 from circuits.engines.packing import Program, Programs
 from circuits.engines.submission import Limits, Request, Submitter
 from circuits.errors import third_party
-from circuits.gradient import Gradient, gradient_of
+from circuits.gradient import Gradient, gradient_of, on_table
 from circuits.journal import Bits, Journal
 from circuits.mitigation import FITS, corrected_signs, extrapolated, intercept
-from circuits.native import coin, measured, native
+from circuits.native import coin, measured, native, no_native_form
 from circuits.noise import Noise
 from circuits.shots import shown, sign_variance
 
@@ -179,8 +179,7 @@ class Sampler(BlackBox):
     def unsupported(self, circuit: Circuit) -> str | None:
         if self.structure == "fuse" and circuit.wires > 1:
             return f"it has {circuit.wires} wires, and structure='fuse' takes one; use structure='keep'"
-        gate = next((gate for gate in circuit.gates if len(gate.wires) > 1 and gate.angle is not None), None)
-        return gate and f"gate {gate} has no native form: write it with CNOT and rotations of the target"
+        return no_native_form(circuit)
 
     def _measure(self, circuit: Circuit, table: Tensor, shots: Tensor | None) -> tuple[Tensor, Tensor]:
         assert shots is not None, "the constructor refuses None"
@@ -358,6 +357,4 @@ def _filled(angles: Array, width: int) -> Array:
 
 def _turned(circuit: Circuit, table: Tensor) -> Array:
     """The angle of the one rotation that a circuit amounts to."""
-    params: Mapping[str, Tensor] = {"angle": table} if circuit.slots else {}
-    values = Bloch()(circuit, table.new_zeros(len(table), 1), params)
-    return torch.arccos(values.clamp(-1, 1)).numpy()[:, None]
+    return torch.arccos(on_table(Bloch(), circuit, table).clamp(-1, 1)).numpy()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -117,9 +118,17 @@ class Submitter:
         self.number += 1  # not before: what failed is asked for again, with the same seed
         return bits
 
-    def rewound(self) -> "Rewound":
+    @contextmanager
+    def rewound(self) -> Iterator[None]:
         """A context after whose failure the jobs of an evaluation are asked for again from its first one on."""
-        return Rewound(self)
+        number, place = self.number, self.journal.place if self.journal else 0
+        try:
+            yield
+        except BaseException:
+            self.number = number
+            if self.journal is not None:
+                self.journal.place = place
+            raise
 
     def _sampler(self, number: int) -> Any:
         if callable(getattr(self.sampler, "run", None)):
@@ -162,39 +171,19 @@ class Submitter:
         raise AssertionError("returned or raised")
 
 
-class Rewound:
-    """See `Submitter.rewound`."""
-
-    def __init__(self, submitter: Submitter) -> None:
-        self._submitter, self._number = submitter, submitter.number
-        self._place = submitter.journal.place if submitter.journal else 0
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._submitter.number = self._number
-            if self._submitter.journal is not None:
-                self._submitter.journal.place = self._place
-
-
-class _tagged:
+@contextmanager
+def _tagged(sampler: Any, tag: str | None) -> Iterator[None]:
     """The sampler's jobs carry one more tag within this context, if its options know tags."""
-
-    def __init__(self, sampler: Any, tag: str | None) -> None:
-        environment = getattr(getattr(sampler, "options", None), "environment", None)
-        self._environment = environment if tag is not None and hasattr(environment, "job_tags") else None
-        self._tag = tag
-
-    def __enter__(self) -> None:
-        if self._environment is not None:
-            before = self._environment.job_tags
-            self._before = list(before) if isinstance(before, (list, tuple)) else []
-            self._environment.job_tags = [*self._before, self._tag]
-
-    def __exit__(self, *_: object) -> None:
-        if self._environment is not None:
-            self._environment.job_tags = self._before
+    environment: Any = getattr(getattr(sampler, "options", None), "environment", None)
+    if tag is None or not hasattr(environment, "job_tags"):
+        yield
+        return
+    before = list(environment.job_tags) if isinstance(environment.job_tags, (list, tuple)) else []
+    environment.job_tags = [*before, tag]
+    try:
+        yield
+    finally:
+        environment.job_tags = before
 
 
 def _bits(result: Any, job: Sequence[Request], identity: str) -> Bits:

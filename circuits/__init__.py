@@ -19,6 +19,7 @@ from circuits.engines import expectation
 from circuits.engines.pennylane import to_pennylane
 from circuits.engines.qiskit import to_qiskit
 from circuits.errors import DeviceError, EngineUnavailable, UnsupportedCircuit
+from circuits.extension import Extension, extended
 from circuits.openqasm import to_openqasm3
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "DeviceError",
     "Encode",
     "EngineUnavailable",
+    "Extension",
     "Gate",
     "Slot",
     "Sum",
@@ -34,6 +36,7 @@ __all__ = [
     "engines",
     "entangled",
     "expectation",
+    "extended",
     "mix",
     "px",
     "pz",

@@ -11,6 +11,7 @@ torch.Size([10, 1])
 """
 
 from qkan.daruan import DARUAN, set_engine
+from qkan.extension import extend
 from qkan.fit import FitResult, fit
 from qkan.layer import QKANLayer
 from qkan.network import QKAN
@@ -26,6 +27,7 @@ __all__ = [
     "QKANLayer",
     "allocate",
     "deploy_check",
+    "extend",
     "fit",
     "parameter_count",
     "plan",

@@ -12,7 +12,7 @@ torch.Size([5])
 """
 
 from circuits import engines
-from circuits.ansatz import ANSATZE, entangled, mix, px, pz, real, rpz
+from circuits.ansatz import ANSATZE, entangled, mix, px, pz, real, rpz, vqc
 from circuits.checks import unchecked
 from circuits.circuit import Circuit, Encode, Gate, Slot, Sum
 from circuits.engines import expectation
@@ -46,4 +46,5 @@ __all__ = [
     "to_pennylane",
     "to_qiskit",
     "unchecked",
+    "vqc",
 ]

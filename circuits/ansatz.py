@@ -113,6 +113,38 @@ def entangled(reps: int = 3, wires: int = 2, scale: Fixed = None, shift: Fixed =
     return _reuploading("entangled", reps, scale, shift, inside, around, wires=wires)
 
 
+def vqc(wires: int, depth: int = 2) -> Circuit:
+    r"""The variational circuit of a QLSTM: a product state of data, entangled and rotated `depth` times, each <Z>.
+
+    Wire j starts as RZ($x_{n+j}$) RY($x_j$) H |0> of 2n features. A layer is CNOTs from every wire to its next
+    neighbour and then to its next but one, around the ring, and RZ RY RZ on each wire: `3 * wires * depth` thetas. The
+    last RZ of every wire is dead before <Z>; it counts, as in the paper.
+
+    No activation of a `QKANLayer`: it reads several features and has several values.
+
+    >>> vqc(4).slots, vqc(4).features
+    ({'theta': 24}, 8)
+
+    Reference: Chen, Yoo and Fang, Quantum long short-term memory, 2020, arXiv:2009.01783, figure 2.
+    """
+    for name, value in (("wires", wires), ("depth", depth)):
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"Argument `{name}` must be a positive int, but is {value!r}.")
+    gates = [Gate("H", wire) for wire in range(wires)]
+    gates += [Gate("RY", wire, Encode(feature=wire)) for wire in range(wires)]
+    gates += [Gate("RZ", wire, Encode(feature=wires + wire)) for wire in range(wires)]
+    for layer in range(depth):
+        distances = [distance for distance in (1, 2) if distance % wires]
+        gates += [Gate("CNOT", (wire, (wire + distance) % wires)) for distance in distances for wire in range(wires)]
+        gates += [
+            Gate(name, wire, Slot("theta", 3 * (layer * wires + wire) + k))
+            for wire in range(wires)
+            for k, name in enumerate(("RZ", "RY", "RZ"))
+        ]
+    readout = tuple("I" * wire + "Z" + "I" * (wires - 1 - wire) for wire in range(wires))
+    return Circuit(tuple(gates), readout, label=f"vqc({wires}, {depth})")
+
+
 class _Ansatze(dict[str, Callable[..., Circuit]]):
     def __missing__(self, name: object) -> Callable[..., Circuit]:
         raise KeyError(f"There is no ansatz {name!r}; the known ones are {', '.join(self)}.")

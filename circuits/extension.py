@@ -108,9 +108,7 @@ class Extension:
         sources, numbers = zip(*self.starts[name], strict=True)
         taken = old[..., [source or 0 for source in sources]]
         kept = torch.tensor([source is not None for source in sources], device=old.device)
-        # In double precision, so that an angle is not rounded twice.
-        added = torch.tensor(numbers, dtype=torch.float64, device=old.device)
-        return (torch.where(kept, taken, 0.0).double() + added).to(old.dtype)
+        return torch.where(kept, taken, 0.0) + torch.tensor(numbers, dtype=old.dtype, device=old.device)
 
 
 def extended(

@@ -17,14 +17,18 @@ from qkan.layer import QKANLayer
 from qkan.network import QKAN
 from qkan.parameters import parameter_count
 from qkan.plan import Plan, allocate, plan, set_shots
+from qkan.qlstm import QLSTM
+from qkan.qlstm_cell import QLSTMCell
 from qkan.survival import deploy_check
 
 __all__ = [
     "DARUAN",
     "QKAN",
+    "QLSTM",
     "FitResult",
     "Plan",
     "QKANLayer",
+    "QLSTMCell",
     "allocate",
     "deploy_check",
     "extend",

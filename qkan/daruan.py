@@ -132,7 +132,7 @@ class DARUAN(nn.Module):
 
 
 def set_engine(model: nn.Module, engine: str | Engine) -> nn.Module:
-    """Let `engine` evaluate every circuit in `model`, whose parameters stay as they are; returns the model."""
+    """Let `engine` evaluate every DARUAN in `model`, whose parameters stay as they are; returns the model."""
     engine = engines.get(engine)
     for module in model.modules():
         if isinstance(module, DARUAN):

@@ -17,7 +17,8 @@ def extend(model: Module, reps: int, scale: Fixed = None, shift: Fixed = None) -
 
     Coarse activations are quick to fit, and where they end is a good start for finer ones:
     $f_\mathrm{more}(x; \theta') = f(x; \theta)$ to rounding, with blocks that cannot be seen yet
-    (`circuits.extension` says which, and why) and derivatives in their parameters that are not all zero. What the ansätze admit:
+    (`circuits.extension` says which, and why) and derivatives in their parameters that are not all zero. What the
+    ansätze admit:
 
     | circuit | scale and shift of the present blocks | of the added ones at first |
     |---|---|---|

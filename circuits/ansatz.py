@@ -118,14 +118,14 @@ def vqc(wires: int, depth: int = 2) -> Circuit:
 
     Wire j starts as RZ($x_{n+j}$) RY($x_j$) H |0> of 2n features. A layer is CNOTs from every wire to its next
     neighbour and then to its next but one, around the ring, and RZ RY RZ on each wire: `3 * wires * depth` thetas. The
-    last RZ of every wire is dead before <Z>; it counts, as in the paper.
+    last RZ of every wire is dead before <Z>, and counts all the same.
 
     No activation of a `QKANLayer`: it reads several features and has several values.
 
     >>> vqc(4).slots, vqc(4).features
     ({'theta': 24}, 8)
 
-    Reference: Chen, Yoo and Fang, Quantum long short-term memory, 2020, arXiv:2009.01783, figure 2.
+    Reference: Chen, Yoo and Fang, Quantum long short-term memory, 2020, arXiv:2009.01783.
     """
     for name, value in (("wires", wires), ("depth", depth)):
         if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:

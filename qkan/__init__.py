@@ -10,31 +10,39 @@ torch.Size([10, 1])
 {'weight': 15, 'base_weight': 15, 'bias': 6, 'theta': 120, 'scale': 45, 'shift': 45}
 """
 
+from qkan.convolution import QKANConv2d
 from qkan.daruan import DARUAN, set_engine
 from qkan.extension import extend
 from qkan.fit import FitResult, fit
+from qkan.hybrid import HQKAN, latent_widths
 from qkan.layer import QKANLayer
 from qkan.network import QKAN
 from qkan.parameters import parameter_count
 from qkan.plan import Plan, allocate, plan, set_shots
 from qkan.qlstm import QLSTM
 from qkan.qlstm_cell import QLSTMCell
+from qkan.replace import Replacement, replace_mlps
 from qkan.survival import deploy_check
 
 __all__ = [
     "DARUAN",
+    "HQKAN",
     "QKAN",
     "QLSTM",
     "FitResult",
     "Plan",
+    "QKANConv2d",
     "QKANLayer",
     "QLSTMCell",
+    "Replacement",
     "allocate",
     "deploy_check",
     "extend",
     "fit",
+    "latent_widths",
     "parameter_count",
     "plan",
+    "replace_mlps",
     "set_engine",
     "set_shots",
 ]

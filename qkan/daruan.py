@@ -32,7 +32,8 @@ class DARUAN(nn.Module):
         engine: name of an engine or an engine; `engines.select` tells what "auto" takes.
         init_scale: where trainable scales of data start. With 1 an interval of $2\pi$ is one period of the slowest
             frequency; for targets that oscillate in [-1, 1], $\pi$ or more trains better and makes gradients larger.
-            Well below 1 activations start nearly flat, and a layer's weights large, to keep the variance.
+            Well below 1 activations start nearly flat, and a layer's weights large; those of less variance than
+            `initialise.FLAT` add less than their part.
         device: of the parameters.
         dtype: of the parameters.
 

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 from circuits import Circuit, Slot, engines
 
+FLAT = 0.01
+"""An activation of less variance counts as if it had this much. Where few inputs meet, the weights of nearly constant
+ones would otherwise be huge, and their outputs, too, as soon as they are trained: one pz(1) in six has less."""
+
 _CHUNK = 2**20
 """Values of the circuit computed at once."""
 

@@ -10,7 +10,7 @@ from circuits import Circuit, pz
 from circuits.checks import check_activation, check_tensor, check_values, suspicious
 from circuits.engines import Engine
 from qkan.daruan import DARUAN, Share, check_frozen, check_width
-from qkan.initialise import circuit_moments, draw_weights, function_moments
+from qkan.initialise import FLAT, circuit_moments, draw_weights, function_moments
 
 Base = str | Callable[[Tensor], Tensor] | None
 
@@ -103,7 +103,8 @@ class QKANLayer(nn.Module):
     def _reset_weights(self, generator: torch.Generator | None = None) -> None:
         if self.weight.is_meta:
             return
-        branches = [(self.weight, *circuit_moments(self.activation.circuit, self.activation.slots()))]
+        mean, variance = circuit_moments(self.activation.circuit, self.activation.slots())
+        branches = [(self.weight, mean, variance.clamp(min=FLAT))]
         if self.base is not None and self.base_weight is not None:
             branches.append((self.base_weight, *function_moments(self.base)))
         mean = torch.zeros(self.out_features, dtype=torch.float64)

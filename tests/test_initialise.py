@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from circuits import ANSATZE, pz
 from models import BF16, F32, F64, IN, OUT, copied, data, drawn, identical
 from qkan import DARUAN, QKAN, QKANLayer
+from qkan.initialise import FLAT
 from qkan.layer import BASES
 from tolerances import ENDPOINT, EXACT, QUADRATURE
 
@@ -36,12 +37,17 @@ def moments(function: Callable[[Tensor], Tensor], *, bounded: bool = False) -> t
     ("ansatz", "init_scale"),
     [(name, scale) for name in ANSATZE for scale in (0.5, 1.0, math.pi) if name != "px" or scale <= 1],
 )
-def test_outputs_start_at_mean_0_and_variance_1_half_from_each_branch(ansatz, share, inputs, init_scale, base):
+def test_outputs_start_at_mean_0_and_variance_1_half_a_branch_unless_it_is_flat(
+    ansatz, share, inputs, init_scale, base
+):
     layer = QKANLayer(inputs, 2, ANSATZE[ansatz](3), base=base, share=share, init_scale=init_scale, dtype=F64)
     bounded = ansatz == "px"
     means, variances = moments(lambda x: layer.activation(x[:, None].expand(-1, inputs)), bounded=bounded)
     total = (layer.weight * means).sum(-1) + layer.get_parameter("bias")
-    parts = [(layer.weight.square() * variances).sum(-1)]
+    # What counts as flat keeps its weights small instead of its variance.
+    raised = (layer.weight.square() * variances.clamp(min=FLAT)).sum(-1)
+    parts = [raised]
+    assert ((layer.weight.square() * variances).sum(-1) <= raised + 1e-12).all()
     if layer.base_weight is not None:
         mean, variance = moments(nn.functional.silu)
         total = total + layer.base_weight.sum(-1) * mean
@@ -50,6 +56,11 @@ def test_outputs_start_at_mean_0_and_variance_1_half_from_each_branch(ansatz, sh
     torch.testing.assert_close(total, torch.zeros_like(total), **tolerance)
     for part in parts:
         torch.testing.assert_close(part, torch.full_like(part, 1 / len(parts)), **tolerance)
+
+
+def test_weights_of_flat_activations_stay_small():
+    layers = [QKANLayer(1, 4, pz(1), init_scale=0.1, dtype=F64) for _ in range(20)]
+    assert max(layer.weight.abs().max().item() for layer in layers) <= math.sqrt(0.5 / FLAT) + 1e-9
 
 
 @pytest.mark.parametrize("init_scale", [1.0, 2.0, math.pi])

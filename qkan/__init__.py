@@ -10,6 +10,7 @@ torch.Size([10, 1])
 {'weight': 15, 'base_weight': 15, 'bias': 6, 'theta': 120, 'scale': 45, 'shift': 45}
 """
 
+from qkan.cells import HQKANLSTMCell, QKANGRUCell, QKANLSTMCell
 from qkan.convolution import QKANConv2d
 from qkan.daruan import DARUAN, set_engine
 from qkan.extension import extend
@@ -21,17 +22,24 @@ from qkan.parameters import parameter_count
 from qkan.plan import Plan, allocate, plan, set_shots
 from qkan.qlstm import QLSTM
 from qkan.qlstm_cell import QLSTMCell
+from qkan.recurrent import HQKANLSTM, QKANGRU, QKANLSTM
 from qkan.replace import Replacement, replace_mlps
 from qkan.survival import deploy_check
 
 __all__ = [
     "DARUAN",
     "HQKAN",
+    "HQKANLSTM",
     "QKAN",
+    "QKANGRU",
+    "QKANLSTM",
     "QLSTM",
     "FitResult",
+    "HQKANLSTMCell",
     "Plan",
     "QKANConv2d",
+    "QKANGRUCell",
+    "QKANLSTMCell",
     "QKANLayer",
     "QLSTMCell",
     "Replacement",

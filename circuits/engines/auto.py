@@ -1,6 +1,7 @@
 """The engine that picks an engine, and can be asked what it picks."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -100,11 +101,22 @@ def _layer(
     """The layer of these shapes; None if it is no product, or too small for an expansion whatever its inputs are."""
     if not _SPECTRAL.supports(circuit) or not expands(x, params, weight):
         return None
-    outs, ins = weight
-    circuits = broadcast((1, 1), *(shape[-3:-1] for shape in params))
-    layer = Layer(x.numel() // ins, ins, outs, circuits, dtype, device, gradient)
+    layer = _described(x, params, weight, dtype, device, gradient)
     least = 2 * known + 1 if (known := facts(circuit).degree) is not None else _LEAST
     return None if layer.direct(circuit) <= layer.expanded(circuit, least) else layer
+
+
+def _described(
+    x: Sequence[int],
+    params: Iterable[torch.Size],
+    weight: Sequence[int],
+    dtype: torch.dtype,
+    device: str,
+    gradient: bool,
+) -> Layer:
+    outs, ins = weight
+    circuits = broadcast((1, 1), *(shape[-3:-1] for shape in params))
+    return Layer(math.prod(x) // ins, ins, outs, circuits, dtype, device, gradient)
 
 
 class Auto(Engine):
@@ -123,8 +135,31 @@ class Auto(Engine):
         if not torch.compiler.is_compiling():
             self.last = Choice(choice.engine, choice.reason)
         if choice.expansion is not None:
-            return _SPECTRAL.expanded(choice.expansion, params, weight)
+            return _SPECTRAL.expanded(choice.expansion, x, params, weight)
         return choice.engine._contract(circuit, x, params, weight)
+
+    def repeated(
+        self, circuit: Circuit, ends: Tensor, params: Mapping[str, Tensor], weight: Tensor, batch: int, calls: int
+    ) -> Engine:
+        """What is taken for a layer that is called `calls` times, on `batch` samples between `ends (2, in)` each."""
+        shapes = [tensor.shape for tensor in params.values()]
+        if not _SPECTRAL.supports(circuit) or not expands(ends.shape, shapes, weight.shape):
+            return direct(circuit)
+        wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (weight, *params.values()))
+        once, everything = (
+            _described((rows, ends.shape[-1]), shapes, weight.shape, ends.dtype, ends.device.type, wanted)
+            for rows in (batch, batch * calls)
+        )
+        try:
+            size = _SPECTRAL.layer(circuit, ends, params).basis.size
+        except TooWide as error:
+            self.last = Choice(direct(circuit), str(error))
+            return self.last.engine
+        walked, expanded = calls * once.direct(circuit), everything.expanded(circuit, size)
+        reason = f"{calls} calls with {size} features an input in about {milliseconds(expanded)}, "
+        reason += f"{direct(circuit).name} in {milliseconds(walked)}"
+        self.last = Choice(_SPECTRAL if expanded < walked else direct(circuit), reason)
+        return self.last.engine
 
     def __deepcopy__(self, memo: object) -> "Auto":
         """Another one: a copy of a model makes its own choices."""

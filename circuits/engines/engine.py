@@ -85,7 +85,7 @@ class Engine(ABC):
         ]
         if suspicious(results[0]):
             check_values(circuit, x, params)
-        results[0] = anchored(results[0], _ignored(circuit, x, params))
+        results[0] = anchored(results[0], ignored(circuit, x, params))
         if isinstance(circuit.readout, str):
             results = [result[..., 0] for result in results]
         return (results[0], results[1]) if with_error else results[0]
@@ -122,7 +122,7 @@ class Engine(ABC):
             y = self._contract(circuit, x.to(working), _to(params, working), weight.to(working))
         if judged and suspicious(y):
             check_values(circuit, x, params, weight)
-        return anchored(y.to(dtype=dtype, device=x.device), _ignored(circuit, x, params))
+        return anchored(y.to(dtype=dtype, device=x.device), ignored(circuit, x, params))
 
     def _require(self, circuit: Circuit) -> None:
         if (reason := self.unsupported(circuit)) is not None:
@@ -298,7 +298,7 @@ def _to(params: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     return {name: tensor.to(dtype) for name, tensor in params.items()}
 
 
-def _ignored(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
+def ignored(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> list[Tensor]:
     """What the circuit asks for and no readout sees."""
     data, slots = _unseen(circuit)
     return [x] * data + [params[name] for name in slots]

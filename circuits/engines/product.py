@@ -20,7 +20,7 @@ class Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, basis: Basis, rows: int, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
         with full_precision(v.device):
-            constant, coefficients = _coefficients(basis, values, weight)
+            constant, coefficients = coefficients_of(basis, values, weight)
             waves, y = basis.waves(v), v.new_empty(len(v), len(weight))
             for part, features in _parts(basis, rows, waves, v):
                 torch.addmm(constant, features.flatten(1), coefficients.T, out=y[part])
@@ -91,11 +91,11 @@ def product(basis: Basis, v: Tensor, values: Tensor, weight: Tensor) -> Tensor:
         values: at the nodes, `(size, out or 1, in or 1)`, from which the coefficients c follow.
         weight: `(out, in)`.
     """
-    constant, coefficients = _coefficients(basis, values, weight)
+    constant, coefficients = coefficients_of(basis, values, weight)
     return constant + basis.features(v).flatten(1) @ coefficients.T
 
 
-def _coefficients(basis: Basis, values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def coefficients_of(basis: Basis, values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """The constant of each output, `(out,)`, and the coefficients of features of inputs, `(out, (size - 1) * in)`."""
     _, analysis, _ = constants(basis, weight.dtype, weight.device)
     weighted = values * weight

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from circuits.angles import bind
 from circuits.bandwidth import bandwidth, chebyshev_degree, chebyshev_error
-from circuits.bases import Basis, Chebyshev, Fourier, constants
+from circuits.bases import Basis, Chebyshev, Fourier, Interval, constants
 from circuits.checks import check_budget, concrete, is_real, values_visible
-from circuits.circuit import Circuit
+from circuits.circuit import Circuit, Encode
 from circuits.derivatives import rows_within, transformed
 from circuits.derived import derived
 from circuits.engines.bloch import Bloch
@@ -52,14 +52,20 @@ class Expansion:
     Args:
         basis: the features.
         circuit: the circuit whose value at the nodes is asked for.
-        variable: the argument of the features, over the grid of x.
         nodes: what the circuit is given for its feature, `(size, 1)`, or `(size, in)` if every input has its own.
+        phase: what the features are functions of, but for the interval.
+        interval: on which they are from -1 to 1; all numbers, for waves.
     """
 
     basis: Basis
     circuit: Circuit
-    variable: Tensor
     nodes: Tensor
+    phase: Encode
+    interval: Interval
+
+    def variable(self, x: Tensor) -> Tensor:
+        """The argument of the features, over the grid of `x (*grid, features)`."""
+        return self.interval(torch.as_tensor(bind(self.phase, x, {})))
 
 
 class Spectral(Engine):
@@ -121,8 +127,9 @@ class Spectral(Engine):
         with full_precision(x.device):
             coefficients = torch.tensordot(analysis, values, 1)
         constant, *others = coefficients.unbind(0)
-        features = expansion.basis.features(expansion.variable[..., None]).unbind(-2)
-        result = constant if features else constant + 0 * expansion.variable[..., None]  # connected to x all the same
+        variable = expansion.variable(x)[..., None]
+        features = expansion.basis.features(variable).unbind(-2)
+        result = constant if features else constant + 0 * variable  # connected to x all the same
         for feature, coefficient in zip(features, others, strict=True):
             result = torch.addcmul(result, feature, coefficient)
         return result
@@ -130,18 +137,16 @@ class Spectral(Engine):
     def _contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         if not expands(x.shape, [tensor.shape for tensor in params.values()], weight.shape):
             return super()._contract(circuit, x, params, weight)
-        return self.expanded(self.layer(circuit, x, params), params, weight)
+        return self.expanded(self.layer(circuit, x, params), x, params, weight)
 
     def layer(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> Expansion:
         """The expansion of a layer's activations on `x (*batch, in)`, each input on a range of its own."""
         params = edges(params)
         return self.expand(circuit, x[..., None], params, any(tensor.shape[1] > 1 for tensor in params.values()))
 
-    def expanded(self, expansion: Expansion, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
+    def expanded(self, expansion: Expansion, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         """The weighted sum over inputs by an expansion of `layer`."""
-        basis, nodes, v = expansion.basis, expansion.nodes[:, None, :, None], expansion.variable
-        values = self._at_nodes(expansion.circuit, nodes, edges(params))[..., 0]
-        values = _at_least(values, (basis.size, 1, 1))
+        basis, v, values = expansion.basis, expansion.variable(x[..., None]), self.at_nodes(expansion, params)
         outs, ins = weight.shape
         rows = v.reshape(-1, ins)
         if transformed():
@@ -150,6 +155,11 @@ class Spectral(Engine):
             size = rows_within(self.budget, basis.size * ins * v.element_size())
             y = Product.apply(basis, size, rows, values, weight)
         return y.reshape(*v.shape[:-1], outs)
+
+    def at_nodes(self, expansion: Expansion, params: Mapping[str, Tensor]) -> Tensor:
+        """The values of a layer's activations at the nodes of its expansion, `(size, out or 1, in or 1)`."""
+        values = self._at_nodes(expansion.circuit, expansion.nodes[:, None, :, None], edges(params))[..., 0]
+        return _at_least(values, (expansion.basis.size, 1, 1))
 
     def expand(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], by_column: bool = False) -> Expansion:
         """The expansion of the activations on `x (*grid, features)`.
@@ -164,8 +174,9 @@ class Spectral(Engine):
             plain, phase = in_phase(circuit)
             basis = Fourier(degree)
             nodes, *_ = constants(basis, x.dtype, x.device)
-            return Expansion(basis, plain, torch.as_tensor(bind(phase, x, {})), nodes[:, None])
-        x = x[..., facts(circuit).encodings[0].feature]
+            return Expansion(basis, plain, nodes[:, None], phase, Interval())
+        phase = Encode(feature=facts(circuit).encodings[0].feature)
+        x = x[..., phase.feature]
         with torch.no_grad():
             rate = bandwidth(circuit, params)
             if isinstance(rate, Tensor):
@@ -174,7 +185,7 @@ class Spectral(Engine):
             width = rate * half
             basis = Chebyshev(self._degree(width if isinstance(width, float) else width.amax(), x.dtype))
             nodes, *_ = constants(basis, x.dtype, x.device)
-        return Expansion(basis, circuit, (x - middle) / half, middle + half * nodes[:, None])
+        return Expansion(basis, circuit, middle + half * nodes[:, None], phase, Interval(middle, half))
 
     def _interval(self, x: Tensor, rate: Tensor | float, by_column: bool) -> tuple[Any, Any]:
         """Middle and half length of the interval, `(in,)` if there is one for each input."""

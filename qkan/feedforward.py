@@ -4,7 +4,6 @@ A block is known by its structure, never by the name of its class: linear maps i
 in -> hidden for a gate, and between them nothing but what acts on each hidden number.
 """
 
-import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -96,7 +95,7 @@ def _split(module: nn.Module) -> Block | None:
     between = {name: child for name, child in _children(first).items() if name != "dense"}
 
     def edits(new: nn.Module) -> list[Edit]:
-        passed = [_passed(first, name) for name in between.keys() | {"intermediate_act_fn"}]
+        passed = [_passed(first, name) for name in {**between, "intermediate_act_fn": None}]
         return [Edit(first, "dense", new), *passed, _passed(second, "dense")]
 
     return _block(module, [*_maps(first).values(), *_maps(second).values()], between.values(), edits, certain=True)
@@ -166,10 +165,6 @@ def _acts_on(hidden: int, child: nn.Module) -> bool:
 
 def _is_pure(block: Block) -> bool:
     """Whether the block takes one input and is zero where its last map is: it adds no residual, and no norm follows."""
-    parameters = inspect.signature(block.module.forward).parameters.values()
-    needed = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    if len(needed) != 1:
-        return False
     last = {id(parameter) for parameter in block.maps[-1].parameters()}
     state = {name: buffer.clone() for name, buffer in block.module.named_buffers()}
     state |= {name: torch.zeros_like(p) for name, p in block.module.named_parameters() if id(p) in last}
@@ -178,7 +173,7 @@ def _is_pure(block: Block) -> bool:
         with torch.no_grad():
             y = functional_call(block.module, state, (x,))
     except (RuntimeError, TypeError, ValueError):
-        return False  # what cannot take an input of that shape is another kind of module
+        return False  # what does not map one input of that shape is another kind of module
     return isinstance(y, Tensor) and y.shape == (1, 1, block.sizes[-1]) and (y.is_meta or not y.any())
 
 

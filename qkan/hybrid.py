@@ -98,8 +98,6 @@ class HQKAN(nn.Module):
     @torch.no_grad()
     def _reset_maps(self, generator: torch.Generator | None = None) -> None:
         for linear in (self.encoder, self.decoder):
-            if linear.weight.is_meta:
-                continue
             ones = torch.ones(linear.in_features, dtype=torch.float64)
             linear.weight.copy_(draw_weights(linear.weight.shape, ones, 1.0, generator))
             if linear.bias is not None:

@@ -345,6 +345,8 @@ def test_layers_of_torchs_encoder_use_the_new_map_in_every_mode(no_grad, norm_fi
     report = replace_mlps(model)
     assert report.names == ("layers.0", "layers.1")
     assert report.blocks_before == 2 * (D * H + H + H * D + D)
+    dropouts = {name for name, module in model.layers[0].named_children() if isinstance(module, nn.Dropout)}
+    assert dropouts == {"dropout1", "dropout2"}  # not that of the hidden layer
     with torch.inference_mode(no_grad):
         expected = by_hand(model.layers[1], by_hand(model.layers[0], x))
         torch.testing.assert_close(model(x), expected, **SINGLE)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from classical import LSTM, MLP
+from classical import GRU, LSTM, MLP
 
 F64 = torch.float64
 
@@ -25,10 +25,10 @@ def test_mlp_has_one_weight_per_connection_and_one_bias_per_unit(widths, bias):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_lstm_has_four_gates_with_two_biases_each(bias):
-    count = sum(parameter.numel() for parameter in LSTM([2, 5, 3, 1], bias=bias).parameters())
-    gates = sum(4 * o * (i + o + 2 * bias) for i, o in pairwise([2, 5, 3]))
-    assert count == gates + 3 + bias
+@pytest.mark.parametrize(("family", "gates"), [(LSTM, 4), (GRU, 3)])
+def test_each_gate_of_a_recurrent_layer_has_two_biases(family, gates, bias):
+    count = sum(parameter.numel() for parameter in family([2, 5, 3, 1], bias=bias).parameters())
+    assert count == sum(gates * o * (i + o + 2 * bias) for i, o in pairwise([2, 5, 3])) + 3 + bias
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,14 @@ def test_a_module_as_activation_is_trained_along():
     assert any(parameter is activation.weight for parameter in MLP([2, 3, 1], activation=activation).parameters())
 
 
-def test_lstm_is_the_lstm_of_torch_and_a_linear_readout():
-    lstm = LSTM([2, 5, 3], dtype=F64)
-    reference, readout = nn.LSTM(2, 5, batch_first=True, dtype=F64), nn.Linear(5, 3, dtype=F64)
-    reference.load_state_dict(lstm.layers[0].state_dict())
-    readout.load_state_dict(lstm.readout.state_dict())
+@pytest.mark.parametrize(("family", "layer"), [(LSTM, nn.LSTM), (GRU, nn.GRU)])
+def test_recurrent_networks_are_those_of_torch_and_a_linear_readout(family, layer):
+    network = family([2, 5, 3], dtype=F64)
+    reference, readout = layer(2, 5, batch_first=True, dtype=F64), nn.Linear(5, 3, dtype=F64)
+    reference.load_state_dict(network.layers[0].state_dict())
+    readout.load_state_dict(network.readout.state_dict())
     x = draw(4, 6, 2)
-    assert torch.equal(lstm(x), readout(reference(x)[0][:, -1]))
+    assert torch.equal(network(x), readout(reference(x)[0][:, -1]))
 
 
 def test_lstm_with_equal_widths_is_the_stacked_lstm_of_torch():
@@ -90,6 +91,7 @@ def test_one_step_of_the_lstm_follows_the_cell_equations():
 MODELS = [
     pytest.param(lambda **kwargs: MLP([2, 4, 3], **kwargs), (2,), id="MLP"),
     pytest.param(lambda **kwargs: LSTM([2, 4, 5, 3], **kwargs), (6, 2), id="LSTM"),
+    pytest.param(lambda **kwargs: GRU([2, 4, 5, 3], **kwargs), (6, 2), id="GRU"),
 ]
 
 
@@ -136,6 +138,7 @@ def test_device_and_dtype_reach_every_parameter(make, sample):
     ("make", "error", "message"),
     [
         (lambda: MLP([3]), ValueError, r"Argument `widths` must have 2 entries or more, .*, but is \(3,\)\."),
+        (lambda: GRU([1, 8]), ValueError, r"`widths` must have 3 entries or more, as in GRU\(\[1, 8, 1\]\), but is"),
         (lambda: LSTM([1, 8]), ValueError, r"`widths` must have 3 entries or more, as in LSTM\(\[1, 8, 1\]\), but is"),
         (lambda: MLP([3, 0, 1]), ValueError, r"`widths` must have positive entries only, but has 0\."),
         (lambda: LSTM([1, -8, 1]), ValueError, r"`widths` must have positive entries only, but has -8\."),

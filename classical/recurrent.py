@@ -1,0 +1,87 @@
+"""Recurrent networks: the long short-term memory and the gated recurrent unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from classical.mlp import checked_widths
+
+
+class _Recurrent(nn.Module):
+    """Stacked recurrent layers that start from zero states, and an affine read-out of the last hidden state."""
+
+    layer: type[nn.LSTM | nn.GRU]
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.widths = checked_widths(widths, at_least=3, example=f"{type(self).__name__}([1, 8, 1])")
+        # One module per layer, because the layers of one `nn.LSTM` all have the same width.
+        self.layers = nn.ModuleList(
+            self.layer(inputs, outputs, bias=bias, batch_first=True, device=device, dtype=dtype)
+            for inputs, outputs in pairwise(self.widths[:-1])
+        )
+        self.readout = nn.Linear(self.widths[-2], self.widths[-1], bias, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim < 2 or x.shape[-2] == 0 or x.shape[-1] != self.widths[0]:
+            raise ValueError(
+                f"Argument `x` must have shape (*batch, time, {self.widths[0]}) with time >= 1,"
+                f" but has {tuple(x.shape)}."
+            )
+        batch, sequence = x.shape[:-2], x.reshape(x.shape[:-2].numel(), *x.shape[-2:])
+        for layer in self.layers:
+            sequence, _ = layer(sequence)
+        return self.readout(sequence[:, -1]).reshape(*batch, self.widths[-1])
+
+    def extra_repr(self) -> str:
+        return f"widths={list(self.widths)}"
+
+
+class LSTM(_Recurrent):
+    """Stacked `torch.nn.LSTM` layers that start from zero states, and an affine read-out of the last hidden state.
+
+    With `h_0 = x` and layer `k` acting on whole sequences, `h_k = LSTM_k(h_{k-1})`, the output is `W h_n[T] + b`.
+    `LSTM([1, 8, 1])` reads 1 feature per time step into 8 hidden units and has 1 output; `LSTM([1, 8, 4, 1])` stacks
+    two layers.
+
+    Args:
+        widths: Numbers of features per time step, of hidden units in each layer, and of outputs; at least three.
+        bias: Whether the layers and the read-out have biases.
+
+    Shapes:
+        `(*batch, time, widths[0]) -> (*batch, widths[-1])`, for any leading shape, none and empty included.
+
+    Raises:
+        TypeError: If the widths are not integers.
+        ValueError: If there are too few widths or one is not positive, or if an input does not have the shape above
+            with at least one time step.
+
+    Reference:
+        S. Hochreiter and J. Schmidhuber, Long short-term memory, Neural Computation 9, 1735 (1997).
+    """
+
+    layer = nn.LSTM
+
+
+class GRU(_Recurrent):
+    """Stacked `torch.nn.GRU` layers that start from zero states, and an affine read-out of the last hidden state.
+
+    Arguments, shapes and errors are those of `LSTM`.
+
+    Reference:
+        K. Cho et al., Learning phrase representations using RNN encoder-decoder for statistical machine translation,
+        2014, arXiv:1406.1078.
+    """
+
+    layer = nn.GRU

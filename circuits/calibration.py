@@ -7,7 +7,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
 
 from circuits.errors import third_party
 from circuits.noise import Noise, ReadoutError
@@ -15,9 +14,10 @@ from circuits.noise import Noise, ReadoutError
 _NAMES = {"sx": "SX", "x": "X", "rz": "RZ"}
 
 Fingerprint = tuple[Any, ...]
-Calibration = tuple[dict[int, dict[str, Tensor]], dict[int, ReadoutError]]
+Errors = tuple[dict[int, dict[str, Any]], dict[int, Any]]
+"""Aer's errors of qubits: of gates, by Qiskit's name, and of the readout."""
 
-_READ: "WeakKeyDictionary[Any, tuple[Fingerprint, Calibration]]" = WeakKeyDictionary()
+_READ: "WeakKeyDictionary[Any, tuple[Fingerprint, Errors]]" = WeakKeyDictionary()
 
 
 def noise_of(backend: Any, qubits: int | Sequence[int]) -> Noise:
@@ -35,12 +35,15 @@ def noise_of(backend: Any, qubits: int | Sequence[int]) -> Noise:
     if isinstance(qubits, Sequence):
         return Noise.stack([noise_of(backend, qubit) for qubit in qubits])
     check_qubits(backend, [qubits])
-    known, now = _READ.get(backend), _fingerprint(backend.target)
-    if known is None or known[0] != now:  # calibrations are renewed while a backend is in use
-        with torch.inference_mode(False):  # kept, and met by autograd later
-            known = _READ[backend] = now, _read(backend.target)
-    gates, readouts = known[1]
-    return Noise(gates.get(int(qubits), {}), readouts.get(int(qubits)))
+    gates, readout = _errors_of(backend, qubits)
+    transfer = third_party("qiskit.quantum_info", "qiskit").PTM
+    with torch.inference_mode(False):  # met by autograd later
+        channels = {
+            _NAMES[name]: torch.tensor(transfer(error.to_quantumchannel()).data.real, dtype=torch.float64)
+            for name, error in gates.items()
+        }
+    known = None if readout is None else readout.probabilities
+    return Noise(channels, None if known is None else ReadoutError(float(known[0][1]), float(known[1][0])))
 
 
 def rank_qubits(backend: Any, pulses: int = 10) -> list[int]:
@@ -159,20 +162,22 @@ def readout_slope(backend: Any, qubits: Sequence[int]) -> float:
     return 1.0 - 2.0 * sum(errors) / len(errors)
 
 
-def _read(target: Any) -> Calibration:
-    """Channels after gates and readout errors of every qubit."""
+def _errors_of(backend: Any, qubit: int) -> tuple[dict[str, Any], Any]:
+    """Aer's errors of one qubit: of its gates by name, and of its readout or None."""
+    known, now = _READ.get(backend), _fingerprint(backend.target)
+    if known is None or known[0] != now:  # calibrations are renewed while a backend is in use
+        known = _READ[backend] = now, _read(backend.target)
+    gates, readouts = known[1]
+    return gates.get(int(qubit), {}), readouts.get(int(qubit))
+
+
+def _read(target: Any) -> Errors:
     device = third_party("qiskit_aer.noise.device", "qiskit")
-    info = third_party("qiskit.quantum_info", "qiskit")
-    gates: dict[int, dict[str, Tensor]] = {}
+    gates: dict[int, dict[str, Any]] = {}
     for name, qubits, error in device.basic_device_gate_errors(target=target):
         if len(qubits) == 1 and name in _NAMES:
-            matrix = info.PTM(error.to_quantumchannel()).data.real
-            gates.setdefault(qubits[0], {})[_NAMES[name]] = torch.tensor(matrix, dtype=torch.float64)
-    readouts = {
-        qubits[0]: ReadoutError(float(error.probabilities[0][1]), float(error.probabilities[1][0]))
-        for qubits, error in device.basic_device_readout_errors(target=target)
-    }
-    return gates, readouts
+            gates.setdefault(qubits[0], {})[name] = error
+    return gates, {qubits[0]: error for qubits, error in device.basic_device_readout_errors(target=target)}
 
 
 def noise_model_of(backend: Any, qubit: int, readout: bool = True) -> Any:
@@ -182,14 +187,12 @@ def noise_model_of(backend: Any, qubit: int, readout: bool = True) -> Any:
     """
     check_backend(backend)
     check_qubits(backend, [qubit])
-    device = third_party("qiskit_aer.noise.device", "qiskit")
+    gates, read = _errors_of(backend, qubit)
     model = third_party("qiskit_aer.noise", "qiskit").NoiseModel()
-    for name, qubits, error in device.basic_device_gate_errors(target=backend.target):
-        if tuple(qubits) == (qubit,) and name in _NAMES:
-            model.add_all_qubit_quantum_error(error, name)
-    for qubits, error in device.basic_device_readout_errors(target=backend.target):
-        if readout and tuple(qubits) == (qubit,):
-            model.add_all_qubit_readout_error(error)
+    for name, error in gates.items():
+        model.add_all_qubit_quantum_error(error, name)
+    if readout and read is not None:
+        model.add_all_qubit_readout_error(read)
     return model
 
 

@@ -174,19 +174,18 @@ def check_shots(shots: int | Tensor | None) -> int | Tensor | None:
         if (shots < 1).any():
             raise ValueError(f"Argument `shots` must be at least 1, but is {int(shots.min())}.")
         return shots
-    return _check_int("shots", shots, 1)
+    return None if shots is None else check_int("shots", shots, 1)
 
 
 def check_seed(seed: int | None) -> int | None:
     """Refuse impossible seeds."""
-    return _check_int("seed", seed, 0)
+    return None if seed is None else check_int("seed", seed, 0)
 
 
-def _check_int(name: str, value: int | None, least: int) -> int | None:
-    if value is None:
-        return None
+def check_int(name: str, value: object, least: int) -> int:
+    """Refuse what is not an int of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"Argument `{name}` must be an int or None, but is {value!r}.")
+        raise TypeError(f"Argument `{name}` must be an int, but is {value!r}.")
     if value < least:
         raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
     return value

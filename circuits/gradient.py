@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from circuits.angles import bind, template
-from circuits.checks import is_real
+from circuits.checks import check_int, check_seed, is_real
 from circuits.circuit import Circuit, Slot
 from circuits.lower import simplify
 
@@ -128,9 +128,7 @@ class Spsa:
     def __init__(self, step: float = 0.2, repeats: int = 1, seed: int | None = None) -> None:
         if not is_real(step) or not 0 < step <= math.pi / 2:
             raise ValueError(f"Argument `step` must be above 0 and at most pi/2, but is {step!r}.")
-        if not isinstance(repeats, int) or isinstance(repeats, bool) or repeats < 1:
-            raise ValueError(f"Argument `repeats` must be an int of at least 1, but is {repeats!r}.")
-        self.step, self.repeats, self.generator = step, repeats, generator(seed)
+        self.step, self.repeats, self.generator = step, check_int("repeats", repeats, 1), generator(check_seed(seed))
 
     def __call__(self, evaluate: Evaluate, circuit: Circuit, columns: Sequence[Tensor]) -> Tensor:
         """See `Gradient`."""

@@ -1,14 +1,15 @@
 """Will a trained model survive on a device? Its metric there, from calibrations, before a single job is submitted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from circuits import engines
+from circuits import Circuit, engines
 from circuits.calibration import fake_backend, noise_model_of, noise_of, rank_qubits
+from circuits.checks import check_int
 from circuits.engines import Engine
 from circuits.engines.noisy import Noisy
 from circuits.engines.probe import Probe
@@ -117,8 +118,7 @@ def deploy_check(
     """
     if isinstance(backends, str):
         raise TypeError(f"Argument `backends` must be a sequence of backends or names, but is {backends!r}.")
-    if repeats < 1:
-        raise ValueError(f"Argument `repeats` must be at least 1, but is {repeats}.")
+    check_int("repeats", repeats, 1)
     for name, module in model.named_modules():
         if isinstance(module, DARUAN) and module.circuit.wires > 1:
             raise UnsupportedCircuit(
@@ -170,19 +170,29 @@ def _checked(
     return Report(tuple(checks), getattr(metric, "__name__", "metric"))
 
 
+def off_aer(backend: Any, qubit: int, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> float:
+    """How far our noise of a qubit is at most from Aer's density matrices, but for readout: Aer has its error in shots.
+
+    Args:
+        backend: a Qiskit backend with a calibration.
+        qubit: of it.
+        circuit: of one wire.
+        x: `(*grid, features)`.
+        params: slot name to `(*grid, n)`.
+    """
+    x, params = x.double(), {name: slot.double() for name, slot in params.items()}
+    ours = Noisy(Noise(noise_of(backend, qubit).gates))(circuit, x, params)
+    lowered = native(circuit)
+    wanted = {name: params[name][..., :length] for name, length in lowered.slots.items()}
+    aer = engines.get("qiskit", noise_model=noise_model_of(backend, qubit, readout=False))
+    return (ours - aer(lowered, x, wanted)).abs().max().item()
+
+
 def _deviation(model: nn.Module, x: Tensor, backend: Any, qubit: int, rows: int = 16) -> float:
-    """How far our noise is from Aer's on some rows of every layer, but for readout errors: Aer has them in shots."""
-    gates = Noise(noise_of(backend, qubit).gates)
-    theirs = engines.get("qiskit", noise_model=noise_model_of(backend, qubit, readout=False))
-    found = []
-    with engines_of(model, lambda module: Probe(Noisy(gates))) as probes:
+    """How far our noise is from Aer's on some rows of every layer."""
+    with engines_of(model, lambda module: Probe(Noisy(noise_of(backend, qubit)))) as probes:
         model(x.reshape(-1, x.shape[-1])[:rows])
-    for probe in probes.values():
-        for circuit, inputs, slots in probe.asked:
-            ours = Noisy(gates)(circuit, inputs.double(), doubled := {n: slot.double() for n, slot in slots.items()})
-            lowered = native(circuit)
-            wanted = {name: doubled[name][..., :length] for name, length in lowered.slots.items()}
-            found.append((ours - theirs(lowered, inputs.double(), wanted)).abs().max().item())
-    if not max(found) <= 1e-9:
-        raise AssertionError(f"Our noise of qubit {qubit} of {backend.name} is off Aer's by {max(found):.3g}.")
-    return max(found)
+    found = max(off_aer(backend, qubit, *asked) for probe in probes.values() for asked in probe.asked)
+    if not found <= 1e-9:
+        raise AssertionError(f"Our noise of qubit {qubit} of {backend.name} is off Aer's by {found:.3g}.")
+    return found

@@ -7,12 +7,12 @@ import torch
 from benchmarks.nisq.task import Task, error
 from benchmarks.report import Results
 from circuits import engines, pz
-from circuits.calibration import fake_backend, noise_model_of, noise_of, rank_qubits
+from circuits.calibration import fake_backend, noise_of, rank_qubits
 from circuits.engines.noisy import Noisy
 from circuits.engines.sampled import Sampled
-from circuits.native import native
 from circuits.noise import Noise
 from qkan import QKAN
+from qkan.survival import off_aer
 
 BACKENDS = ("FakeManilaV2", "FakeSherbrooke")
 SHOTS = (256, 1024, 4096, 16384)
@@ -74,11 +74,5 @@ def agreement(devices: Sequence[Device], results: Results) -> None:
     params = {name: torch.randn(50, n, dtype=torch.float64, generator=generator) for name, n in circuit.slots.items()}
     for device in devices:
         for qubit in dict.fromkeys([device.qubit, *rank_qubits(device.backend)[:3]]):
-            gates = Noise(noise_of(device.backend, qubit).gates)  # Aer's expectation values know no readout error
-            ours = Noisy(gates)(circuit, x, params)
-            theirs = engines.get("qiskit", noise_model=noise_model_of(device.backend, qubit, readout=False))(
-                native(circuit), x, params
-            )
-            results.add(
-                stage="agreement", backend=device.name, qubit=qubit, difference=(ours - theirs).abs().max().item()
-            )
+            difference = off_aer(device.backend, qubit, circuit, x, params)
+            results.add(stage="agreement", backend=device.name, qubit=qubit, difference=difference)

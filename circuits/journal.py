@@ -10,7 +10,9 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -78,7 +80,17 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def job(
+    @contextmanager
+    def rewound(self) -> Iterator[None]:
+        """A context after whose failure the jobs that were asked for in it are asked for again."""
+        place = self.place
+        try:
+            yield
+        except BaseException:
+            self.place = place
+            raise
+
+    def ask(
         self,
         content: Sequence[bytes],
         about: Any,
@@ -86,8 +98,8 @@ class Journal:
         submit: Callable[[str], str],
         fetch: Callable[[str], Bits],
         find: Callable[[str, Sequence[str]], str | None],
-    ) -> Bits:
-        """The bits of the next job: from the journal, from the provider if it was submitted, or by submitting it.
+    ) -> Callable[[], Bits]:
+        """Ask for the next job: it is submitted, unless it was before; several may be open at a time.
 
         Args:
             content: what the job asks for, byte for byte.
@@ -97,6 +109,9 @@ class Journal:
             fetch: waits for a job; raises `JobNotFound` if the provider does not know it any more, and `JobFailed` if
                 it is over for good, which the record keeps: it is submitted anew when it is asked for again.
             find: the id of a job that was submitted under a tag, but for some that failed; None if there is none.
+
+        Returns:
+            What waits for its bits: from the journal, or from the provider.
         """
         digest = hashlib.sha256()
         for piece in content:
@@ -106,36 +121,33 @@ class Journal:
         path, result = self.folder / f"{name}.json", self.folder / f"{name}.npz"
         if result.exists():
             self.place += 1
-            return _load(result)
+            return partial(_load, result)
         tag = f"{name}-{self._run}"
         if path.exists():
             record = _read(path, "job_id")
             # Killed while submitting: it may have arrived.
-            identity = record["job_id"] or find(tag, record["failed"])
+            record["job_id"] = record["job_id"] or find(tag, record["failed"])
         else:
             record = {"tag": tag, "job_id": None, "failed": [], "about": about}
             _write(path, json.dumps(record, indent=1).encode())
-            identity = None
-        found = None if identity is None else self._fetched(path, record, identity, fetch)
-        if found is None:
-            record["job_id"] = identity = submit(tag)
-            _write(path, json.dumps(record, indent=1).encode())
-            found = self._fetched(path, record, identity, fetch)
-        if found is None:
-            raise DeviceError(f"Job {identity} is gone: its provider does not know it, though it was just submitted.")
-        _write(result, _dump(found, values))
+        known = record["job_id"] is not None
+        if not known:
+            _submitted(path, record, submit)
         self.place += 1  # not before: whoever asks again after an error asks for the same job
-        return found
 
-    def _fetched(self, path: Path, record: dict[str, Any], identity: str, fetch: Callable[[str], Bits]) -> Bits | None:
-        try:
-            return fetch(identity)
-        except JobNotFound:
-            return None
-        except JobFailed:
-            record |= {"job_id": None, "failed": [*record["failed"], identity]}
-            _write(path, json.dumps(record, indent=1).encode())
-            raise
+        def wait() -> Bits:
+            found = _fetched(path, record, fetch)
+            if found is None and known:
+                _submitted(path, record, submit)
+                found = _fetched(path, record, fetch)
+            if found is None:
+                raise DeviceError(
+                    f"Job {record['job_id']} is gone: its provider does not know it, though it was just submitted."
+                )
+            _write(result, _dump(found, values))
+            return found
+
+        return wait
 
     def _check_order(self, name: str) -> None:
         others = [path.name for path in self.folder.glob(f"{name[:6]}-*") if not path.name.startswith(name)]
@@ -147,6 +159,23 @@ class Journal:
 
     def __repr__(self) -> str:
         return f"Journal({str(self.folder)!r})"
+
+
+def _submitted(path: Path, record: dict[str, Any], submit: Callable[[str], str]) -> None:
+    record["job_id"] = submit(record["tag"])
+    _write(path, json.dumps(record, indent=1).encode())
+
+
+def _fetched(path: Path, record: dict[str, Any], fetch: Callable[[str], Bits]) -> Bits | None:
+    identity = record["job_id"]
+    try:
+        return fetch(identity)
+    except JobNotFound:
+        return None
+    except JobFailed:
+        record |= {"job_id": None, "failed": [*record["failed"], identity]}
+        _write(path, json.dumps(record, indent=1).encode())
+        raise
 
 
 def _dump(bits: Bits, values: Sequence[np.ndarray]) -> bytes:

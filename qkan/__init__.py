@@ -10,9 +10,11 @@ torch.Size([10, 1])
 {'weight': 15, 'base_weight': 15, 'bias': 6, 'theta': 120, 'scale': 45, 'shift': 45}
 """
 
+from qkan.allocation import allocate, set_shots
 from qkan.cells import HQKANLSTMCell, QKANGRUCell, QKANLSTMCell
 from qkan.convolution import QKANConv2d
 from qkan.daruan import DARUAN, set_engine
+from qkan.errors import with_error
 from qkan.extension import extend
 from qkan.fit import FitResult, fit
 from qkan.hybrid import HQKAN, latent_widths
@@ -53,4 +55,5 @@ __all__ = [
     "replace_mlps",
     "set_engine",
     "set_shots",
+    "with_error",
 ]

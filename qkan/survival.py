@@ -18,7 +18,7 @@ from circuits.errors import UnsupportedCircuit, third_party
 from circuits.native import native
 from circuits.noise import Noise
 from qkan.daruan import DARUAN
-from qkan.plan import engines_of
+from qkan.errors import engines_of
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 

@@ -42,7 +42,7 @@ class Cloud:
         self.before()
         if identity.removeprefix("job-") not in self.submitted():
             raise JobNotFound(identity)
-        seed = int.from_bytes(content[:4].ljust(4, b"\0"))
+        seed = int.from_bytes(content[-4:].rjust(4, b"\0"))
         return [np.random.default_rng(seed).integers(0, 255, (2, 5, 1), dtype=np.uint8)]
 
     def find(self, tag: str, failed: Sequence[str] = ()) -> str | None:
@@ -50,24 +50,27 @@ class Cloud:
         return f"job-{tag}" if tag in self.submitted() else None
 
 
-def run(folder: Path, cloud: Cloud, jobs: int) -> list[bytes]:
-    """A computation whose next question depends on all answers so far, like training."""
+def run(folder: Path, cloud: Cloud, jobs: int, together: int = 1) -> list[bytes]:
+    """A computation whose next questions, so many at a time, depend on all answers so far, like training."""
     journal = Journal(folder)
     try:
-        state, answers = b"start", []
-        for _ in range(jobs):
-            content = state
-            (bits,) = journal.job(
-                [content],
-                "a test",
-                [np.zeros((1, 2))],
-                lambda tag, content=content: cloud.submit(tag, content),
-                lambda identity, content=content: cloud.fetch(identity, content),
-                cloud.find,
-            )
-            answers.append(bits.tobytes())
-            state = bits.tobytes()
-        return answers
+        answers = [b"start"]
+        while len(answers) <= jobs:
+            waiting = []
+            for number in range(together):
+                content = answers[-1] + bytes([number])
+                waiting.append(
+                    journal.ask(
+                        [content],
+                        "a test",
+                        [np.zeros((1, 2))],
+                        lambda tag, content=content: cloud.submit(tag, content),
+                        lambda identity, content=content: cloud.fetch(identity, content),
+                        cloud.find,
+                    )
+                )
+            answers += [bits.tobytes() for wait in waiting for bits in wait()]
+        return answers[1:]
     finally:
         journal.close()
 
@@ -105,7 +108,7 @@ class _Halved:
         return getattr(self._file, name)
 
 
-def killed_run(journal: Path, cloud: Path, jobs: int, steps: int) -> bool:
+def killed_run(journal: Path, cloud: Path, jobs: int, together: int, steps: int) -> bool:
     """Run in a process that kills itself after some system calls of its own; whether it came to the end."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # threads of torch: the child reads and writes files only
@@ -139,7 +142,7 @@ def killed_run(journal: Path, cloud: Path, jobs: int, steps: int) -> bool:
         name = "open"
         setattr(Path, name, opened)
         try:
-            run(journal, Cloud(cloud, step), jobs)
+            run(journal, Cloud(cloud, step), jobs, together)
         except BaseException:
             os._exit(1)
         os._exit(0)
@@ -148,37 +151,93 @@ def killed_run(journal: Path, cloud: Path, jobs: int, steps: int) -> bool:
     return not os.WIFSIGNALED(status)
 
 
-def test_two_hundred_kills_lose_nothing_and_repeat_nothing(tmp_path):
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_hundred_kills_lose_nothing_and_repeat_nothing(tmp_path, together):
     """Killed anywhere, again and again: every job is submitted once, and the results are those of a quiet run."""
     chance = random.Random(0)
     kills = rounds = 0
-    while kills < 200:
+    while kills < 100:
         rounds += 1
         place = tmp_path / str(rounds)
         place.mkdir()
-        quiet = run(place / "quiet", Cloud(place / "quiet cloud"), 12)
-        while not killed_run(place / "journal", place / "cloud", 12, chance.randrange(60)):
+        quiet = run(place / "quiet", Cloud(place / "quiet cloud"), 12, together)
+        while not killed_run(place / "journal", place / "cloud", 12, together, chance.randrange(60)):
             kills += 1
         cloud = Cloud(place / "cloud")
         assert len(cloud.submitted()) == len(set(cloud.submitted())) == 12
-        assert run(place / "journal", cloud, 12) == quiet
+        assert run(place / "journal", cloud, 12, together) == quiet
         assert not list((place / "journal").glob("*.part"))
 
 
-def test_every_single_place_to_die_is_survived(tmp_path):
+@pytest.mark.parametrize("together", [1, 2])
+def test_every_single_place_to_die_is_survived(tmp_path, together):
     """Not at random: killed at the first step, at the second, and so on through a whole run of two jobs."""
-    quiet = run(tmp_path / "quiet", Cloud(tmp_path / "quiet cloud"), 2)
+    quiet = run(tmp_path / "quiet", Cloud(tmp_path / "quiet cloud"), 2, together)
     steps = 0
+    between = False
     while True:
         place = tmp_path / str(steps)
         place.mkdir()
-        done = killed_run(place / "journal", place / "cloud", 2, steps)
-        assert run(place / "journal", cloud := Cloud(place / "cloud"), 2) == quiet
+        done = killed_run(place / "journal", place / "cloud", 2, together, steps)
+        between |= len(Cloud(place / "cloud").submitted()) == 1 and not list((place / "journal").glob("*.npz"))
+        assert run(place / "journal", cloud := Cloud(place / "cloud"), 2, together) == quiet
         assert len(cloud.submitted()) == 2
         if done:
             break
         steps += 1
+    assert between  # between two submissions, too
     assert steps > 20
+
+
+def test_jobs_are_submitted_before_the_first_is_waited_for(tmp_path):
+    seen = []
+    with Journal(tmp_path) as journal:
+        waiting = [
+            journal.ask(
+                [bytes([number])],
+                "a test",
+                [np.ones((1, 2))],
+                lambda tag, number=number: seen.append(f"submit {number}") or str(number),
+                lambda identity: seen.append(f"fetch {identity}") or BITS,
+                lambda tag, failed: None,
+            )
+            for number in range(3)
+        ]
+        for wait in waiting:
+            wait()
+    assert seen == ["submit 0", "submit 1", "submit 2", "fetch 0", "fetch 1", "fetch 2"]
+
+
+def test_files_are_whole_on_disk_before_they_have_their_name(tmp_path, monkeypatch):
+    """Of every file: content flushed, then renamed, then the folder flushed; the id is there before it is fetched."""
+    steps = []
+    flush, rename = os.fsync, os.replace
+
+    def fsync(descriptor):
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}")) if Path("/proc/self/fd").exists() else None
+        steps.append(("flush", path and path.name, path and path.is_file() and path.read_bytes()))
+        flush(descriptor)
+
+    def replace(part, path):
+        steps.append(("rename", Path(part).name, Path(part).read_bytes()))
+        assert Path(path).name == Path(part).name.removesuffix(".part")
+        rename(part, path)
+
+    with Journal(tmp_path) as journal:
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(os, "replace", replace)
+        answers(
+            journal,
+            submit=lambda tag: steps.append(("submit",)) or "1",
+            fetch=lambda identity: steps.append(("fetch",)) or BITS,
+        )
+    written = ["flush", "rename", "flush"]
+    assert [kind for kind, *_ in steps] == [*written, "submit", *written, "fetch", *written]
+    for first, second, last in (steps[0:3], steps[4:7], steps[8:11]):
+        if first[1] is not None:
+            assert first[1:] == second[1:]  # the part file, and all of what is renamed
+            assert last[1:] == (tmp_path.name, False)
+        assert second[2]
 
 
 def test_two_processes_do_not_share_a_journal(tmp_path):
@@ -197,7 +256,8 @@ BITS = [np.zeros((1, 1, 1), np.uint8)]
 
 
 def answers(journal, content=b"a", submit=lambda tag: "1", fetch=lambda identity: BITS, find=lambda tag, failed: None):
-    return journal.job([content], "a test", [np.ones((1, 2))], submit, fetch, find)
+    with journal.rewound():
+        return journal.ask([content], "a test", [np.ones((1, 2))], submit, fetch, find)()
 
 
 def test_another_run_is_refused_and_nothing_is_overwritten(tmp_path):

@@ -12,7 +12,7 @@ from circuits.calibration import fake_backend, samplers_of
 from circuits.engines import Costs, get
 from circuits.engines.sampled import Sampled
 from qkan import DARUAN, QKAN, allocate, plan, set_engine, set_shots
-from qkan.plan import _rounded, output_error
+from qkan.allocation import _rounded
 
 F64 = torch.float64
 
@@ -102,7 +102,7 @@ def test_expected_errors_on_a_noisy_device_have_its_mitigation(seeded, options):
 
 
 def test_exact_engines_have_no_plan(seeded):
-    with pytest.raises(TypeError, match="`engine` must be a device"):
+    with pytest.raises(TypeError, match="`backend` must be a device"):
         plan(model_on("auto"), torch.rand(3, 2, dtype=F64))
     with pytest.raises(ValueError, match="has none"):
         plan(torch.nn.Linear(2, 1), torch.rand(3, 2))
@@ -126,10 +126,6 @@ def test_rounding_keeps_the_total_and_leaves_nobody_out(weights, average):
     shots = _rounded(torch.tensor(weights, dtype=F64), total)
     assert shots.sum() == total
     assert (shots >= 1).all()
-
-
-def predicted(model, x, engine):
-    return output_error(model, x, lambda module: engine(module)).square().sum().item()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -14,8 +14,8 @@ import torch
 from circuits import Circuit, Encode, Gate, Slot, UnsupportedCircuit, pz
 from circuits.calibration import best_path, noise_model_of, noise_of, rank_qubits, samplers_of
 from circuits.engines import get
+from circuits.engines.limits import Limits
 from circuits.engines.sampler import Sampler
-from circuits.engines.submission import Limits
 from circuits.errors import DeviceError
 from circuits.gradient import Simulator
 from circuits.journal import Journal
@@ -740,8 +740,8 @@ BAD = {
     "equal scales": (lambda: Sampler(fresh, scales=(1, 1)), ValueError, "different"),
     "fit": (lambda: Sampler(fresh, fit="cubic"), ValueError, "linear, exponential"),
     "structure": (lambda: Sampler(fresh, structure="melt"), ValueError, "keep, fuse"),
-    "limits": (lambda: Limits(rows=0), ValueError, "`rows` of Limits"),
-    "wait": (lambda: Limits(wait=-1), ValueError, "`wait`"),
+    "limits": (lambda: Limits(rows=0), ValueError, "`Limits.rows`"),
+    "wait": (lambda: Limits(wait=-1), ValueError, "`Limits.wait`"),
     "fuse": (
         lambda: Sampler(fresh, structure="fuse")(ENTANGLED, *inputs(ENTANGLED)),
         UnsupportedCircuit,

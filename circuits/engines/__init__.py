@@ -12,6 +12,7 @@ from torch import Tensor
 from circuits.circuit import Circuit
 from circuits.engines.auto import Auto, Choice, select
 from circuits.engines.engine import BlackBox, Costs, Engine
+from circuits.engines.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -109,4 +110,16 @@ def expectation(
     return get(engine)(circuit, x, params, with_error)
 
 
-__all__ = ["ENGINES", "Auto", "BlackBox", "Choice", "Costs", "Engine", "available", "expectation", "get", "select"]
+__all__ = [
+    "ENGINES",
+    "Auto",
+    "BlackBox",
+    "Choice",
+    "Costs",
+    "Engine",
+    "Limits",
+    "available",
+    "expectation",
+    "get",
+    "select",
+]

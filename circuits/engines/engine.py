@@ -13,6 +13,7 @@ from torch import Tensor
 from circuits.checks import check_inputs, check_shots, check_sum, check_values, suspicious
 from circuits.circuit import Circuit
 from circuits.derived import derived
+from circuits.engines.limits import Limits
 from circuits.errors import UnsupportedCircuit
 from circuits.gradient import Gradient, Shift, evaluate_table
 from circuits.lower import simplify
@@ -184,6 +185,12 @@ class BlackBox(Engine):
 
     gradient: Gradient | None = Shift()
     """Where gradients come from; None if torch differentiates through `_run`."""
+
+    limits: Limits | None = None
+    """Of the provider; None for simulators that have none."""
+
+    row_shots: int | None = None
+    """What numbers of shots are multiples of; None for any."""
 
     rewrites: bool = True
     """Whether circuits may be simplified before they run; not where each gate as written makes errors of its own."""

@@ -9,86 +9,32 @@ by the resulting angle: the least noise there can be, but the device then flips 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from circuits.calibration import check_backend, check_qubits, noise_of, rank_qubits, readout_slope
-from circuits.checks import check_seed, check_shots, is_real
+from circuits.checks import check_int, check_seed, check_shots, is_real
 from circuits.circuit import Circuit
 from circuits.engines.auto import Auto
-from circuits.engines.bloch import Bloch
+from circuits.engines.bits import sums_of
 from circuits.engines.engine import BlackBox, Costs, Engine
+from circuits.engines.jobs import CALIBRATIONS, Job, Planner
+from circuits.engines.limits import Limits
 from circuits.engines.noisy import Noisy
-from circuits.engines.packing import Program, Programs
-from circuits.engines.submission import Limits, Request, Submitter
+from circuits.engines.packing import Programs
+from circuits.engines.submission import Submitter
 from circuits.errors import third_party
-from circuits.gradient import Gradient, gradient_of, on_table
-from circuits.journal import Bits, Journal
-from circuits.mitigation import FITS, corrected_signs, extrapolated, intercept
-from circuits.native import coin, measured, native, no_native_form
+from circuits.gradient import Gradient, gradient_of
+from circuits.journal import Journal
+from circuits.mitigation import FITS, SUMS, estimated, extrapolated, intercept
+from circuits.native import no_native_form
 from circuits.noise import Noise
 from circuits.shots import shown, sign_variance
-
-Array = NDArray[Any]
-
-CALIBRATIONS = 4
-"""How often |0> and |1> are measured for every time that a row is."""
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Rows of one program.
-
-    Args:
-        program: what runs.
-        values: of its parameters, `(rows, parameters)`.
-        places: where its values belong: readout, scale, and rows of the table; None for a calibration.
-    """
-
-    program: Program
-    values: Array
-    places: tuple[int, int, Array] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """Parts that are submitted together, calibrations last; all with the same shots, as providers want them.
-
-    Args:
-        parts: the parts.
-        shots: of every row.
-        qubits: that are calibrated, twice `CALIBRATIONS` parts, first in |0>, then in |1>; none for no correction.
-    """
-
-    parts: list[Part]
-    shots: int
-    qubits: tuple[int, ...]
-
-    @property
-    def rows(self) -> int:
-        """Of all parts."""
-        return sum(len(part.values) for part in self.parts)
-
-    @property
-    def requests(self) -> list[Request]:
-        """What is asked for."""
-        return [
-            Request(
-                part.program.circuit,
-                part.values,
-                self.shots,
-                part.program.width * part.program.wires,
-                part.program.about,
-            )
-            for part in self.parts
-        ]
 
 
 class Sampler(BlackBox):
@@ -114,6 +60,10 @@ class Sampler(BlackBox):
             that is built, such as `Simulator(Noisy(noise))`.
         seed: of the seeds for the samplers.
         limits: of the provider.
+        row_shots: shots of every row, of which `shots` is a multiple; an evaluation with k times as many has k rows,
+            side by side with all others, and their bits count together. So evaluations with shots of their own, as
+            `qkan.allocate` gives them, fill a device as well as equal ones do. None for rows that have all shots of
+            their evaluation, and jobs for each number of them.
         journal: where jobs are kept; a run that is repeated then pays only for what is missing. After an error an
             evaluation can be asked for again; anything longer is repeated from its start, with a journal that is new.
         service: of the provider, with `job(id)` and `jobs(job_tags=[tag])`, to find jobs of a run that was killed; None
@@ -135,6 +85,7 @@ class Sampler(BlackBox):
         gradient: str | Gradient = "shift",
         seed: int | None = None,
         limits: Limits = Limits(),
+        row_shots: int | None = None,
         journal: Journal | None = None,
         service: Any = None,
     ) -> None:
@@ -163,11 +114,20 @@ class Sampler(BlackBox):
                 raise ValueError(f"Argument `{name}` must be one of {', '.join(known)}, but is {value!r}.")
         if not isinstance(readout_correction, bool):
             raise TypeError(f"Argument `readout_correction` must be True or False, but is {readout_correction!r}.")
+        self.limits = limits
+        self.row_shots = None if row_shots is None else check_int("row_shots", row_shots, 1)
         service = getattr(self.backend, "service", None) if service is None else service
         self.gradient = gradient_of(gradient, check_seed(seed), self._twin)
         # Copies of an engine share both: programs, and the numbers of jobs, so that they never share random numbers.
         self._programs = Programs(self.backend, self.qubits)
         self._submitter = Submitter(sampler, check_seed(seed), limits, journal, service)
+
+    def jobs(self, circuit: Circuit, table: Tensor, shots: Tensor) -> Iterator[Job]:
+        """The jobs that evaluating a table takes, whose rows have `shots (N,)`."""
+        fuse = self.structure == "fuse"
+        limits = self._submitter.limits
+        planner = Planner(self._programs, limits, self.scales, fuse, self.readout_correction, self.row_shots)
+        return planner.jobs(circuit, table, shots)
 
     def _twin(self) -> Engine:
         if self.backend is None:
@@ -183,20 +143,18 @@ class Sampler(BlackBox):
 
     def _measure(self, circuit: Circuit, table: Tensor, shots: Tensor | None) -> tuple[Tensor, Tensor]:
         assert shots is not None, "the constructor refuses None"
-        shape = len(circuit.strings), len(self.scales), len(table)
-        values, errors = np.empty(shape), np.empty(shape)
-        stretches = np.empty(shape[:2])
+        shape = len(circuit.strings), len(self.scales)
+        sums, stretches = np.zeros((SUMS, *shape, len(table))), np.empty(shape)
         with self._submitter.rewound():
-            for job in self.jobs(circuit, table, shots):
-                bits = self._submitter.run(job.requests)
+            for job, bits in self._submitter.run(self.jobs(circuit, table, shots)):
                 for part, packed in zip(job.parts, bits, strict=True):
                     if part.places is not None:
                         readout, scale, rows = part.places
-                        found = _values(part.program, packed, job, bits)
-                        values[readout, scale, rows], errors[readout, scale, rows] = (
-                            each[: len(rows)] for each in found
-                        )
+                        found = sums_of(part.program, packed, job, bits)[:, : len(rows)]
+                        # Rows of the same evaluation may be in one part, and in several.
+                        np.add.at(sums[:, readout, scale].T, rows, found.T)
                         stretches[readout, scale] = part.program.stretch
+        values, errors = estimated(sums)
         results = [
             extrapolated(*each, self.fit) if len(self.scales) > 1 else (each[0][0], each[1][0])
             for each in zip(values, errors, stretches.tolist(), strict=True)
@@ -213,7 +171,8 @@ class Sampler(BlackBox):
         slope = readout_slope(self.backend, self._programs.some_qubits()) if self.readout_correction else 1.0
         variance = sign_variance(slope * values, count) / slope**2
         if self.readout_correction:
-            each = sign_variance(torch.full_like(values, slope), CALIBRATIONS * count) / (4 * slope**2)
+            known = CALIBRATIONS * (count if self.row_shots is None else count.mean())
+            each = sign_variance(torch.full_like(values, slope), known) / (4 * slope**2)
             variance = variance + each * ((1 + values).square() + (1 - values).square())
         growth = np.linalg.norm(intercept(self.scales)) if len(self.scales) > 1 else 1.0
         return variance.sqrt() * float(growth)
@@ -223,58 +182,8 @@ class Sampler(BlackBox):
         assert shots is not None, "the constructor refuses None"
         total = Costs(len(table) * len(circuit.strings))
         for job in self.jobs(circuit, table, shots):
-            seconds = sum(len(part.values) * job.shots * part.program.duration for part in job.parts)
-            total += Costs(0, job.rows, job.rows * job.shots, 1, seconds)
+            total += Costs(0, job.rows, job.rows * job.shots, 1, job.seconds)
         return total
-
-    def jobs(self, circuit: Circuit, table: Tensor, shots: Tensor) -> Iterator[Job]:
-        """The jobs that evaluating a table takes."""
-        for count in np.unique(shots.numpy()).tolist():
-            parts: list[Part] = []
-            most = self._most_rows(count)
-            for part in self._parts(circuit, table, np.flatnonzero(shots.numpy() == count), most):
-                if parts and sum(len(each.values) for each in (*parts, part)) > most:
-                    yield self._calibrated(parts, count)
-                    parts = []
-                parts.append(part)
-            yield self._calibrated(parts, count)
-
-    def _parts(self, circuit: Circuit, table: Tensor, rows: Array, most: int) -> Iterator[Part]:
-        """Of the rows of a table, each with at most `most` rows of parameters."""
-        for readout, string in enumerate(circuit.strings):
-            one = Circuit(circuit.gates, string)
-            angles = table.numpy()
-            if self.structure == "fuse":
-                one, angles = coin(), _turned(one, table)
-            plain = measured(native(one), one.strings[0])
-            # Of the angles that this readout sees: copies side by side have no room for others.
-            angles = angles[:, : plain.slots.get("angle", 0)]
-            width = self._programs.width(plain.wires, len(rows))
-            programs = [self._programs.of(plain, width, scale) for scale in self.scales]
-            _check_stretches(self.scales, [program.stretch for program in programs])
-            step = min(self._submitter.limits.rows, most) * width
-            for scale, program in enumerate(programs):
-                for start in range(0, len(rows), step):
-                    places = rows[start : start + step]
-                    yield Part(program, _filled(angles[places], width)[:, program.columns], (readout, scale, places))
-
-    def _most_rows(self, shots: int) -> int:
-        calibrations = 2 * CALIBRATIONS * self.readout_correction
-        most = self._submitter.limits.executions // shots - calibrations
-        if most < 1:
-            raise ValueError(
-                f"Argument `shots` is {shots}, but a job has {self._submitter.limits.executions} executions at most, "
-                f"which must do for a row and {calibrations} calibrations: take fewer shots, or other `limits`."
-            )
-        return most
-
-    def _calibrated(self, parts: list[Part], shots: int) -> Job:
-        if not self.readout_correction:
-            return Job(parts, shots, ())
-        qubits = tuple(dict.fromkeys(qubit for part in parts for qubit in part.program.qubits))
-        programs = [self._programs.calibration(qubits, up) for up in (False, True)]
-        more = [Part(program, np.zeros((1, 0))) for program in programs for _ in range(CALIBRATIONS)]
-        return Job([*parts, *more], shots, qubits)
 
     def __repr__(self) -> str:
         parts = [type(self.sampler).__name__ if hasattr(self.sampler, "run") else "fresh samplers"]
@@ -282,35 +191,9 @@ class Sampler(BlackBox):
         parts += [f"shots={shown(self.shots)}", f"qubits={self.qubits!r}"]
         parts += [f"scales={self.scales}, fit={self.fit!r}"] * (len(self.scales) > 1)
         parts += [f"structure={self.structure!r}", f"readout_correction={self.readout_correction}"]
+        parts += [f"row_shots={self.row_shots}"] * (self.row_shots is not None)
         parts.append(f"gradient={self.gradient!r}")
         return f"Sampler({', '.join(parts)})"
-
-
-def _values(program: Program, bits: Array, job: Job, everything: Bits) -> tuple[Array, Array]:
-    """Values and errors of the circuits of a part, row after row."""
-    values, errors = np.empty((2, len(bits), program.width))
-    wires = [wire for wire, letter in enumerate(program.string) if letter != "I"]
-    for copy in range(program.width):
-        # One copy at a time: the signs of a hundred of them would be a gigabyte.
-        places = [copy * program.wires + wire for wire in wires]
-        signs = _signs(bits, places)
-        if not job.qubits:
-            values[:, copy] = mean = signs.prod(-1).mean(-1)
-            errors[:, copy] = np.sqrt(sign_variance(mean, signs.shape[-2]))
-        else:
-            known = [job.qubits.index(program.qubits[place]) for place in places]
-            zero, one = (
-                np.concatenate([_signs(each, known)[0] for each in part])
-                for part in (everything[-2 * CALIBRATIONS : -CALIBRATIONS], everything[-CALIBRATIONS:])
-            )
-            values[:, copy], errors[:, copy] = corrected_signs(signs, zero, one)
-    return values.reshape(-1), errors.reshape(-1)
-
-
-def _signs(bits: Array, places: Sequence[int]) -> Array:
-    """The signs of some bits, `(rows, shots, places)`. Bit 0 is the rightmost one of the last byte."""
-    found = [bits[..., -1 - place // 8] >> (place % 8) & 1 for place in places]
-    return 1.0 - 2.0 * np.stack(found, axis=-1)
 
 
 def _backend_of(sampler: Any) -> Any:
@@ -337,24 +220,3 @@ def _check_qubits(qubits: object, backend: Any) -> int | tuple[int, ...]:
 
 def _seeded(kind: Any, seed: int) -> Any:
     return kind(seed=seed)
-
-
-def _check_stretches(scales: Sequence[float], stretches: Sequence[float]) -> None:
-    if len(set(stretches)) < len(stretches):
-        raise ValueError(
-            f"Argument `scales` is {tuple(scales)}, but circuits with so few pulses reach {tuple(stretches)}: take odd "
-            "numbers, which are always reached."
-        )
-
-
-def _filled(angles: Array, width: int) -> Array:
-    """Rows of `width` circuits each, the last one filled up with zeros."""
-    rows = -(-len(angles) // width)
-    filled = np.zeros((rows * width, angles.shape[1]))
-    filled[: len(angles)] = angles
-    return filled.reshape(rows, -1)
-
-
-def _turned(circuit: Circuit, table: Tensor) -> Array:
-    """The angle of the one rotation that a circuit amounts to."""
-    return torch.arccos(on_table(Bloch(), circuit, table).clamp(-1, 1)).numpy()

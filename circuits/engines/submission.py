@@ -1,47 +1,22 @@
 """Jobs and their results: submitted once, tried again where that makes sense, and kept."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
-from circuits.checks import is_real
+from circuits.engines.limits import Limits
 from circuits.errors import DeviceError
 from circuits.journal import Bits, JobFailed, JobNotFound, Journal
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a provider takes at a time.
-
-    Args:
-        executions: rows times shots of a job.
-        rows: of parameters in one part of a job.
-        retries: of a submission or a result that failed for a reason that may pass.
-        wait: seconds before the first of them, doubled each time.
-
-    Reference: https://quantum.cloud.ibm.com/docs/guides/job-limits
-    """
-
-    executions: int = 10_000_000
-    rows: int = 1_000
-    retries: int = 4
-    wait: float = 2.0
-
-    def __post_init__(self) -> None:
-        for name, least in (("executions", 1), ("rows", 1), ("retries", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"Argument `{name}` of Limits must be an int of at least {least}, but is {value!r}.")
-        if not is_real(self.wait) or self.wait < 0:
-            raise ValueError(f"Argument `wait` of Limits must be a number of at least 0, but is {self.wait!r}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +43,20 @@ class Request:
         return f"{self.about}, {self.shots} shots, {self.values.shape}".encode() + self.values.tobytes()
 
 
+class Work(Protocol):
+    """A job."""
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        """Its parts."""
+        ...
+
+
+W = TypeVar("W", bound=Work)
+
+
 class Submitter:
-    """Runs jobs of a sampler, one after the other.
+    """Runs jobs of a sampler, some of them at a time.
 
     Args:
         sampler: a `BaseSamplerV2`, or what makes one of a seed.
@@ -85,8 +72,23 @@ class Submitter:
         self.number = 0
         self._handles: dict[str, Any] = {}
 
-    def run(self, job: Sequence[Request]) -> Bits:
-        """The bits of every part, `(rows, shots, bytes)`."""
+    def run(self, jobs: Iterable[W]) -> Iterator[tuple[W, Bits]]:
+        """Jobs with the bits of their parts, `(rows, shots, bytes)`, in order.
+
+        As many as may be open are submitted before the first is waited for, and then one more for each that is done.
+        """
+        most = 1 if self.service is None else self.limits.pending
+        waiting: deque[tuple[W, Callable[[], Bits]]] = deque()
+        for job in jobs:
+            if len(waiting) == most:
+                done, wait = waiting.popleft()
+                yield done, wait()
+            waiting.append((job, self._open(job.requests)))
+        for job, wait in waiting:
+            yield job, wait()
+
+    def _open(self, job: Sequence[Request]) -> Callable[[], Bits]:
+        """Submit a job, unless that is done; returns what waits for its bits."""
         number = self.number
 
         def submit(tag: str) -> str:
@@ -110,24 +112,28 @@ class Submitter:
             return bits
 
         if self.journal is None:
-            bits = fetch(submit(uuid4().hex))
+            wait = partial(fetch, submit(uuid4().hex))
         else:
             about = [{"about": part.about, "shots": part.shots, "rows": len(part.values)} for part in job]
             values = [part.values for part in job]
-            bits = self.journal.job([part.content for part in job], about, values, submit, fetch, self._find)
-        self.number += 1  # not before: what failed is asked for again, with the same seed
-        return bits
+            wait = self.journal.ask([part.content for part in job], about, values, submit, fetch, self._find)
+        self.number += 1
+        return wait
 
     @contextmanager
     def rewound(self) -> Iterator[None]:
-        """A context after whose failure the jobs of an evaluation are asked for again from its first one on."""
-        number, place = self.number, self.journal.place if self.journal else 0
+        """A context after whose failure the jobs of an evaluation are asked for again from its first one on.
+
+        With the same seeds, and with a journal nothing is submitted again; without one what is open is lost.
+        """
+        number = self.number
         try:
-            yield
+            with self.journal.rewound() if self.journal else nullcontext():
+                yield
         except BaseException:
             self.number = number
-            if self.journal is not None:
-                self.journal.place = place
+            if self.journal is None:
+                self._handles.clear()
             raise
 
     def _sampler(self, number: int) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
@@ -58,32 +59,37 @@ def slopes(end: Tensor, seen: list[Seen]) -> list[Tensor]:
 
 
 def _variance(y: Tensor, seen: list[Seen]) -> Tensor:
-    variance = torch.zeros_like(y, requires_grad=False)
-    apart = _apart(y, seen)
-    # Samples that go their own ways take one pass an output, others one an entry.
-    ends = y.flatten(0, -2).sum(0) if apart and y.ndim > 1 else y.flatten()
+    if not y.numel():
+        return torch.zeros_like(y, requires_grad=False)
+    # Samples that go their own ways take one pass for all of them; at worst every entry takes one.
+    dims = next(count for count in range(_common(y, seen), -1, -1) if _apart(y, seen, count))
+    batch = y.shape[:dims]
+    ends = y.reshape(batch.numel(), -1).sum(0)
+    variance = y.new_zeros(*batch, len(ends), requires_grad=False)
     for place, end in enumerate(ends):
         for slope, each in zip(slopes(end, seen), seen, strict=True):
-            if apart:
-                variance[..., place] += (slope * each.errors).square().sum((-3, -2, -1))
-            else:
-                together = slope.sum_to_size(each.errors.shape)  # of all samples that share a row
-                variance.view(-1)[place] += (together * each.errors).square().sum()
-    return variance
+            rows = torch.broadcast_shapes(each.errors.shape, (*batch, *[1] * (slope.ndim - dims)))
+            together = slope.sum_to_size(rows)  # of all that share a row
+            variance[..., place] += (together * each.errors).square().flatten(dims).sum(-1)
+    return variance.reshape(y.shape)
 
 
-def _apart(y: Tensor, seen: list[Seen]) -> bool:
-    """Whether samples go their own ways: by shape, and because the first and the last one see no other.
+def _common(y: Tensor, seen: list[Seen]) -> int:
+    """How many leading dimensions the outputs and all evaluations have in common."""
+    shapes = [y.shape, *(each.handle.shape[:-3] for each in seen)]
+    return len(list(takewhile(lambda sizes: len(set(sizes)) == 1, zip(*shapes, strict=False))))
 
-    Both, since one of them may be the one that sees the others last.
+
+def _apart(y: Tensor, seen: list[Seen], dims: int) -> bool:
+    """Whether samples, along so many leading dimensions, go their own ways: the first and the last one see no other.
+
+    Both, since in a sequence one of them may be the only one that sees the others.
     """
-    if any(each.handle.shape[:-3] != y.shape[:-1] for each in seen):
-        return False
-    if y.ndim == 1 or not y.numel():
+    if not dims:
         return True
-    samples = y.flatten(0, -2).sum(-1)
+    samples = y.flatten(0, dims - 1).flatten(1).sum(-1) if y.ndim > dims else y.flatten()
     return not any(
-        slope.flatten(0, -4).roll(shift, 0)[1:].any()
+        slope.flatten(0, dims - 1).roll(shift, 0)[1:].any()
         for end, shift in ((samples[0], 0), (samples[-1], 1))
         for slope in slopes(end, seen)
     )

@@ -69,3 +69,27 @@ band-limited; base functions are seen in float32, whose eps is 1.2e-7, and avera
 ENDPOINT: Tolerance = {"rtol": 0.0, "atol": 1e-4}
 """The same where an arccos brings the root sqrt(1 - x**2), which 32 Gauss nodes integrate up to 0.2 / 32**3 = 6e-6;
 sums over inputs and weights a little above 1 leave the rest."""
+
+
+def chi_square_window(count: int, comparisons: int = 1, failure: float = 1e-9) -> tuple[float, float]:
+    r"""Between what the mean of `count` squared standard normal numbers lies, but for a probability of `failure`.
+
+    $1 - 2\sqrt{t/n}$ to $1 + 2\sqrt{t/n} + 2t/n$ with $t = \ln(2 N / \delta)$: a union bound over the comparisons N.
+
+    Reference: Laurent and Massart, Adaptive estimation of a quadratic functional by model selection, Annals of
+    Statistics 28, 2000, lemma 1.
+    """
+    log = math.log(2 * comparisons / failure)
+    root = 2 * math.sqrt(log / count)
+    return 1 - root, 1 + root + 2 * log / count
+
+
+def mean_window(values: Tensor, bound: float, failure: float = 1e-9) -> float:
+    r"""How far the mean of independent `values` in [0, bound] may lie from what it estimates.
+
+    $\sqrt{2 V L / n} + 7 b L / (3 (n - 1))$ with the sample variance V and $L = \ln(4 / \delta)$.
+
+    Reference: Maurer and Pontil, Empirical Bernstein bounds and sample variance penalization, 2009, arXiv:0907.3740.
+    """
+    log, count = math.log(4 / failure), values.numel()
+    return math.sqrt(2 * values.var().item() * log / count) + 7 * bound * log / (3 * (count - 1))

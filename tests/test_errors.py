@@ -1,6 +1,7 @@
 """Measured errors of outputs are the spread of repeated measurements, and cost nothing more than the outputs."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -85,6 +86,9 @@ def test_the_error_of_a_layer_is_the_closed_form(seeded):
     layer, x = QKANLayer(3, 2, circuit=pz(2), dtype=F64), torch.rand(5, 3, dtype=F64)
     values, errors = device()(layer.activation.circuit, x[:, None, :, None], layer.activation.slots(), with_error=True)
     y, error = with_error(set_engine(layer, device()), x)
+    assert layer.base is not None
+    assert layer.base_weight is not None
+    assert layer.bias is not None
     torch.testing.assert_close(error, (layer.weight * errors).square().sum(-1).sqrt().detach(), **EXACT)
     expected = (layer.weight * values).sum(-1) + layer.base(x) @ layer.base_weight.T + layer.bias
     torch.testing.assert_close(y, expected.detach(), **EXACT)
@@ -169,6 +173,21 @@ def test_errors_of_models_that_mix_samples(seeded, mix):
     torch.testing.assert_close(error, mix(alone.square()).sqrt(), **EXACT)
 
 
+def test_samples_that_share_an_evaluation_err_together(seeded):
+    class Summed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = QKANLayer(2, 3, circuit=CONSTANT, share="in", dtype=F64)
+
+        def forward(self, x):
+            return self.layer(x).cumsum(0)
+
+    model, x = Summed(), torch.rand(5, 2, dtype=F64)
+    _, alone = with_error(set_engine(model.layer, device()), x)
+    _, error = with_error(set_engine(model, device()), x)
+    torch.testing.assert_close(error, alone.cumsum(0), **EXACT)
+
+
 def test_what_a_plan_expects_is_what_is_then_measured(seeded):
     """With slopes of their own: not those of a gradient that draws directions."""
     x = torch.rand(6, 2, dtype=F64)
@@ -188,8 +207,9 @@ def test_what_cannot_be_measured_is_refused_before_it_is_paid_for(seeded):
         def contract(self, circuit, x, params, weight, judged=True):
             return x.new_zeros(*x.shape[:-1], len(weight))
 
+    foreign: Any = Foreign()
     with pytest.raises(TypeError, match="tells no errors"):
-        with_error(set_engine(model, Foreign()), torch.rand(3, 2, dtype=F64))
+        with_error(set_engine(model, foreign), torch.rand(3, 2, dtype=F64))
     with pytest.raises(ValueError, match="has none"):
         with_error(nn.Linear(2, 1), torch.rand(3, 2))
 

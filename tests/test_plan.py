@@ -1,18 +1,16 @@
-"""Plans count what devices are then asked, and allocated shots are never worse than equal ones."""
+"""Plans count what devices are then asked."""
 
 import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from circuits import entangled, pz
 from circuits.calibration import fake_backend, samplers_of
-from circuits.engines import Costs, get
+from circuits.engines import Costs, Limits, get
 from circuits.engines.sampled import Sampled
-from qkan import DARUAN, QKAN, allocate, plan, set_engine, set_shots
-from qkan.allocation import _rounded
+from circuits.gradient import Spsa
+from qkan import DARUAN, QKAN, plan, set_engine
 
 F64 = torch.float64
 
@@ -66,7 +64,7 @@ def test_gradients_of_a_simulator_cost_nothing(seeded):
     assert plan(model_on(device), torch.rand(3, 2, dtype=F64)).gradient == Costs()
 
 
-def test_models_keep_theirengines_of(seeded):
+def test_models_keep_their_engines(seeded):
     device = get("sampled", shots=10)
     model = model_on(device)
     plan(model, torch.rand(3, 2, dtype=F64))
@@ -120,57 +118,54 @@ def test_expected_errors_are_those_of_repeated_runs(seeded, circuit):
     assert (ratio - 1).abs().max() <= 0.25
 
 
-@given(st.lists(st.floats(0, 10), min_size=1, max_size=30), st.integers(1, 50))
-def test_rounding_keeps_the_total_and_leaves_nobody_out(weights, average):
-    total = average * len(weights)
-    shots = _rounded(torch.tensor(weights, dtype=F64), total)
-    assert shots.sum() == total
-    assert (shots >= 1).all()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_allocated_shots_are_never_worse_and_mostly_much_better(seed):
-    torch.manual_seed(seed)
-    model = QKAN([3, 4, 2], circuit=pz(2), dtype=F64)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(torch.rand_like(parameter) * 2)
-    x = 2 * torch.rand(40, 3, dtype=F64) - 1
-    set_engine(model, get("sampled", shots=500, seed=seed))
-    exact = set_engine(QKAN([3, 4, 2], circuit=pz(2), dtype=F64), "auto")
-    exact.load_state_dict(model.state_dict())
-    with torch.no_grad():
-        truth = exact(x)
-
-        def spread():
-            return sum((model(x) - truth).square().mean().item() for _ in range(60)) / 60
-
-        equal = spread()
-        set_shots(model, shots := allocate(model, x, 500))
-        better = spread()
-    edges = torch.cat([each.flatten() for each in shots.values()])
-    assert edges.sum() == 500 * len(edges)
-    assert better <= 0.95 * equal
-
-
-def test_allocation_on_other_data_and_for_a_loss(seeded):
-    model = model_on(get("sampled", shots=100), (2, 3, 2))
-    x = torch.rand(30, 2, dtype=F64)
-    only_first = allocate(model, x, 100, loss=lambda y: y[:, 0].sum())
-    last = only_first["1.activation"]
-    assert (last[1] == 1).all()  # what the loss does not see gets the least there is
-    assert (last[0] > 100).any()
-
-
-def test_allocation_is_refused_where_it_makes_no_sense(seeded):
-    model = model_on("auto")
-    with pytest.raises(ValueError, match="`shots`"):
-        allocate(model, torch.rand(3, 2, dtype=F64), 0)
-    with pytest.raises(TypeError, match="on a device"):
-        set_shots(model, {"0.activation": torch.tensor(3)})
-
-
 def test_plans_are_readable(seeded):
     text = str(plan(model_on(get("sampled", shots=100)), torch.rand(3, 2, dtype=F64)))
     assert "executions" in text
     assert "standard error" in text
+    assert "limits" not in text  # a simulator has none
+
+
+@pytest.mark.parametrize("gradient", ["shift", "spsa", "simulator", Spsa(repeats=3), True, False, None], ids=str)
+def test_a_backend_is_planned_for_as_its_sampler_would_be(seeded, gradient):
+    """The backend itself, the engine that it makes, and the model on that engine: one plan."""
+    pytest.importorskip("qiskit_ibm_runtime")
+    backend, x = fake_backend("FakeManilaV2"), torch.rand(4, 2, dtype=F64)
+    rule = "shift" if gradient in (True, False, None) else gradient
+    engine = get("sampler", backend=backend, shots=300, gradient=rule)
+    expected = plan(model_on(engine), x, gradient=bool(gradient))
+    for found in (
+        plan(model_on("auto"), x, backend, 300, gradient=gradient),
+        plan(model_on("auto"), x, get("sampler", backend=backend, gradient="spsa"), 300, gradient=gradient or False)
+        if gradient is not True
+        else plan(model_on("auto"), x, engine),
+    ):
+        assert (found.forward, found.gradient) == (expected.forward, expected.gradient)
+        torch.testing.assert_close(found.error, expected.error)
+    assert (expected.gradient == Costs()) == (gradient in (False, None, "simulator"))
+    assert expected.forward.seconds > 0
+
+
+def test_plans_show_the_limits_that_jobs_are_made_within(seeded):
+    pytest.importorskip("qiskit_ibm_runtime")
+    limits = Limits(executions=50_000, rows=20, pending=2)
+    engine = get("sampler", backend=fake_backend("FakeManilaV2"), shots=500, limits=limits)
+    found = plan(model_on("auto"), torch.rand(30, 2, dtype=F64), engine)
+    assert found.limits == (limits,)
+    assert found.shots == 500
+    assert found.forward.jobs == 3 + 1  # 180 and 90 rows in parts of 20, and at most 92 beside eight calibrations
+    assert "limits: 50,000 executions a job (100 rows of 500 shots), 20 rows a part, 2 jobs open at a time" in str(
+        found
+    )
+
+
+def test_what_is_no_backend_is_refused(seeded):
+    pytest.importorskip("qiskit")
+    model, x = model_on("auto"), torch.rand(3, 2, dtype=F64)
+    with pytest.raises(TypeError, match="`backend` must be a Qiskit BackendV2"):
+        plan(model, x, 3)
+    with pytest.raises(ValueError, match="`engine` must be one of"):
+        plan(model, x, "fake_manila")
+    with pytest.raises(ValueError, match="`gradient` must be one of"):
+        plan(model, x, "sampled", 100, gradient="adjoint")
+    with pytest.raises(ValueError, match="`shots` must be at least 1"):
+        plan(model, x, "sampled", 0)

@@ -19,8 +19,9 @@ from circuits.engines.sampler import Sampler
 from circuits.errors import DeviceError
 from circuits.gradient import Simulator
 from circuits.journal import Journal
-from circuits.mitigation import corrected_signs, extrapolated, intercept
+from circuits.mitigation import corrected_signs, estimated, extrapolated, intercept, summed
 from circuits.native import folded, native, pulses
+from circuits.shots import standard_error
 from judge import report
 from models import PAIR
 from random_circuits import inputs
@@ -141,6 +142,70 @@ def test_jobs_stay_within_the_limits_and_have_one_number_of_shots(shots):
         assert all(len(values) <= 3 and each == shots for _, values, each in job)
         assert len({id(program) for program, _, _ in job[-8:]}) == 2  # |0> and |1>, four times each, in every job
     assert sum(len(values) for job in jobs for _, values, _ in job[:-8]) == math.ceil(37 / 2)
+
+
+def test_rows_of_equal_shots_count_together():
+    """Evaluations with shots of their own as so many rows, side by side, in one job; each has all of its shots."""
+    x, params = inputs(pz(1), (12, 1), (3,))
+    shots, exact = torch.tensor([20, 100, 400]), get("bloch")(pz(1), x, params)
+    engine, jobs = recorded(shots=shots, row_shots=20, qubits=8, readout_correction=False)
+    values, errors = engine(pz(1), x, params, with_error=True)
+    ((_, rows, each),) = jobs[0]
+    assert each == 20
+    assert len(rows) == 12 * (1 + 5 + 20) // 8
+    steps = (values + 1) / 2 * shots
+    torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-9)
+    torch.testing.assert_close(errors, standard_error(values, shots), **EXACT)
+    for column, count in enumerate(shots.tolist()):
+        assert ((values - exact)[:, column].abs() <= bernstein(exact[:, column], count)).all()
+
+
+@pytest.mark.parametrize("wires", [1, 2])
+def test_sums_of_rows_are_those_of_all_their_shots(wires):
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1.0, 1.0], (3, 90, wires))
+    zero, one = (np.where(rng.random((200, wires)) < p, 1.0, -1.0) for p in (0.95, 0.1))
+    for calibration in ((), (zero, one)):
+        whole = summed(signs, *calibration)
+        parts = np.sum([summed(part, *calibration) for part in np.split(signs, [20, 50], axis=1)], axis=0)
+        # But for the error of the calibration, which depends on the value.
+        np.testing.assert_allclose(parts[:-1], whole[:-1], rtol=1e-12)
+        values, errors = estimated(parts)
+        np.testing.assert_allclose(values, estimated(whole)[0], rtol=1e-12)
+        np.testing.assert_allclose(errors, estimated(whole)[1], rtol=0.02)
+
+
+def test_calibrations_are_as_many_as_rows_on_average():
+    """In shots: four times what a row of a job has on average, in |0> and in |1>."""
+    engine = Sampler(fresh, shots=torch.tensor([20, 60, 160]), row_shots=20, qubits=2)
+    circuit, table = template_of(pz(1), 3)
+    (job,) = engine.jobs(circuit, table, torch.tensor([20, 60, 160]))
+    assert job.calibrations == 4 * 4
+    assert job.rows == 6 + 2 * 16
+
+
+def test_costs_are_rows_times_shots_times_seconds():
+    """Of every part by its program: the pulses of the busiest qubit, its measurement, and the wait in between."""
+    engine = on_manila(shots=300, qubits=[3, 1], scales=(1.0, 3.0))
+    circuit, table = template_of(pz(1), 7)
+    costs = engine.costs(circuit, table, torch.full((7,), 300))
+    target, delay = MANILA.target, MANILA.configuration().default_rep_delay
+    pulse = {q: target["sx"][q,].duration for q in (1, 3)}
+    read = {q: target["measure"][q,].duration for q in (1, 3)}
+    count = pulses(native(Circuit(circuit.gates, "Z")))
+    rows = [max(scale * count * pulse[q] + read[q] for q in (1, 3)) + delay for scale in (1, 3)]
+    down, up = (max(often * target["x"][q,].duration + read[q] for q in (1, 3)) + delay for often in (0, 1))
+    assert (costs.circuits, costs.jobs) == (7, 1)
+    assert costs.rows == 2 * 4 + 2 * 4  # seven circuits in pairs at two scales, and the calibrations
+    assert costs.executions == 300 * costs.rows
+    assert costs.seconds == pytest.approx(300 * (4 * sum(rows) + 4 * (down + up)), rel=1e-12)
+
+
+def test_costs_without_a_backend_have_no_seconds_and_jobs_within_the_limits():
+    engine = Sampler(fresh, shots=100, qubits=2, limits=Limits(executions=2_000, rows=6))
+    costs = engine.costs(*template_of(pz(1), 43), torch.full((43,), 100))
+    assert costs.jobs == 2  # 22 rows in parts of 6, two of them beside eight calibrations, and the rest
+    assert (costs.circuits, costs.rows, costs.seconds) == (43, 22 + 2 * 8, 0.0)
 
 
 def test_shots_that_no_job_can_take_are_refused_before_anything_is_submitted():
@@ -301,6 +366,41 @@ def test_the_best_qubits_have_the_least_errors():
     assert best_path(MANILA, 2) in ([0, 1], [1, 0], [1, 2], [2, 1], [2, 3], [3, 2], [3, 4], [4, 3])
 
 
+def made_up(sx, measure, cx):
+    """A line of five qubits with these errors, of qubits and of couplings."""
+    from qiskit.transpiler import InstructionProperties
+
+    backend = fakes.FakeManilaV2()
+    for name, errors in (("sx", sx), ("measure", measure)):
+        for qubit, error in enumerate(errors):
+            backend.target.update_instruction_properties(name, (qubit,), InstructionProperties(error=error))
+    for first, error in enumerate(cx):
+        for place in ((first, first + 1), (first + 1, first)):
+            backend.target.update_instruction_properties("cx", place, InstructionProperties(error=error))
+    return backend
+
+
+def test_qubits_are_ranked_by_readout_and_ten_pulses():
+    backend = made_up([1e-3, 1e-2, 1e-3, 2e-3, 1e-3], [0.03, 0.01, 0.02, 0.02, 0.02], [0.01] * 4)
+    assert rank_qubits(backend) == [2, 4, 0, 3, 1]  # 0.03, 0.03, 0.04, 0.04 and 0.11
+    assert rank_qubits(backend, pulses=0) == [1, 2, 3, 4, 0]
+    assert rank_qubits(backend, pulses=100)[-1] == 1
+
+
+def test_the_best_chain_has_the_least_errors_in_sum():
+    perfect = [0.0] * 5
+    assert set(best_path(made_up(perfect, [0.1, 0.1, 0.01, 0.01, 0.1], [0.01] * 4), 2)) == {2, 3}
+    # A bad coupling between good qubits costs more than a worse qubit.
+    assert set(best_path(made_up(perfect, [0.1, 0.1, 0.01, 0.01, 0.05], [0.01, 0.01, 0.2, 0.01]), 2)) == {3, 4}
+    assert sorted(best_path(made_up(perfect, [0.3, 0.01, 0.01, 0.01, 0.02], [0.01] * 4), 3)) == [1, 2, 3]
+    # Through no dead qubit and over no dead coupling, however good the rest.
+    assert set(best_path(made_up(perfect, [0.2, 0.2, math.nan, 0.01, 0.01], [0.01] * 4), 2)) == {3, 4}
+    with pytest.raises(ValueError, match="has no chain of 3 coupled"):
+        best_path(made_up(perfect, [0.01, 0.01, math.nan, 0.01, 0.01], [0.01] * 4), 3)
+    with pytest.raises(ValueError, match="has no chain of 3 coupled"):
+        best_path(made_up(perfect, [0.01] * 5, [0.01, 0.6, 0.01, math.nan]), 3)
+
+
 def broken(what, qubit=2, error=1.0):
     from qiskit.transpiler import InstructionProperties
 
@@ -449,6 +549,21 @@ def test_values_without_a_clear_sign_are_extrapolated_linearly():
     both = [extrapolated(values, errors, (1.0, 3.0), fit)[0] for fit in ("linear", "exponential")]
     assert both[0][0] == both[1][0]
     assert both[0][1] != both[1][1]
+
+
+@pytest.mark.parametrize(("sigmas", "fit"), [(1.99, "linear"), (2.01, "exponential")])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_values_are_clear_from_two_standard_errors_on(sigmas, fit, sign):
+    """The value with the largest error decides, wherever it stands."""
+    weights = intercept((1.0, 3.0, 5.0))
+    for place in range(3):
+        values = sign * np.array([[0.5], [0.4], [0.35]])
+        errors = np.full((3, 1), 0.01)
+        errors[place] = np.abs(values[place]) / sigmas
+        found = extrapolated(values, errors, (1.0, 3.0, 5.0), "exponential")
+        linear, exponential = weights @ values, sign * np.exp(weights @ np.log(np.abs(values)))
+        assert abs(linear - exponential) > 1e-3
+        np.testing.assert_allclose(found[0], linear if fit == "linear" else exponential, rtol=1e-12)
 
 
 def test_extrapolation_on_a_device_brings_values_nearer():
@@ -702,6 +817,72 @@ def _train_or_die(place, steps):
     except BaseException:
         os._exit(1)
     os._exit(0)
+
+
+@pytest.mark.parametrize("pending", [1, 2, 3, 9])
+def test_jobs_of_an_evaluation_are_submitted_before_the_first_is_waited_for(tmp_path, pending):
+    """But never more of them are open at a time than the provider takes."""
+    seen = []
+
+    class Watched(Cloud):
+        def run(self, pubs):
+            seen.append("submit")
+            return super().run(pubs)
+
+        def job(self, identity):
+            handle = super().job(identity)
+
+            def result():
+                seen.append("fetch")
+                return handle.result()
+
+            return SimpleNamespace(job_id=handle.job_id, result=result)
+
+    cloud = Watched(tmp_path / "cloud")
+    x, params = inputs(pz(1), (11,), ())
+    limits = Limits(executions=100, pending=pending)
+    with Journal(tmp_path / "journal") as journal:
+        Sampler(cloud, shots=10, limits=limits, seed=0, service=cloud, journal=journal)(pz(1), x, params)
+    assert seen.count("submit") == seen.count("fetch") == 6
+    ahead = [seen[:place].count("submit") - seen[:place].count("fetch") for place in range(len(seen) + 1)]
+    assert max(ahead) == min(pending, 6)
+    assert seen[: min(pending, 6)] == ["submit"] * min(pending, 6)
+
+
+def test_simulators_run_one_job_at_a_time():
+    seen = []
+
+    class Watched:
+        def run(self, pubs):
+            seen.append("submit")
+            job = fresh(0).run(pubs)
+            return SimpleNamespace(job_id=job.job_id, result=lambda: seen.append("fetch") or job.result())
+
+    Sampler(Watched(), shots=10, limits=Limits(executions=100))(pz(1), *inputs(pz(1), (5,), ()))
+    assert seen == ["submit", "fetch"] * 3
+
+
+def test_an_error_in_the_middle_of_open_jobs_loses_and_repeats_nothing(tmp_path):
+    """The second of three open jobs fails: all are submitted once, and the failed one again when it is asked for."""
+
+    class Failing(Cloud):
+        def job(self, identity):
+            handle = super().job(identity)
+            if identity.startswith("000001") and identity.endswith("-0"):
+                return SimpleNamespace(job_id=handle.job_id, result=lambda: raising(RuntimeError("cancelled"))(None))
+            return handle
+
+    cloud = Failing(tmp_path / "cloud")
+    x, params = inputs(pz(1), (5,), ())
+    with Journal(tmp_path / "journal") as journal:
+        limits = Limits(executions=100, wait=0.0)
+        engine = Sampler(cloud, shots=10, limits=limits, seed=0, service=cloud, journal=journal)
+        with pytest.raises(DeviceError, match="cancelled"):
+            engine(pz(1), x, params)
+        assert len(list(cloud.folder.glob("*.npz"))) == 3
+        engine(pz(1), x, params)
+        names = sorted(path.stem[:6] + path.stem[-2:] for path in cloud.folder.glob("*.npz"))
+        assert names == ["000000-0", "000001-0", "000001-1", "000002-0"]
 
 
 def test_asking_again_after_an_error_goes_on_in_the_same_process(tmp_path):

@@ -82,6 +82,19 @@ def test_rows_may_have_shots_of_their_own(name):
     torch.testing.assert_close(errors, standard_error(values, shots), **EXACT)
 
 
+@pytest.mark.parametrize("name", ["sampled", "qiskit"])
+@pytest.mark.parametrize("shape", [(3,), (2, 5, 1), (4, 5, 1)])
+def test_shots_of_evaluations_that_there_are_not_are_refused(name, shape):
+    from qkan import QKANLayer
+
+    engine = get(name, shots=torch.full(shape, 10), seed=0)
+    with pytest.raises(ValueError, match=r"`shots` must broadcast to the grid \(5, 1\).*has shape"):
+        engine(pz(1), *inputs(pz(1), (5, 1), ()))
+    layer = QKANLayer(2, 4, pz(1), engine=get(name, shots=torch.full((4, 3), 10), seed=0))
+    with pytest.raises(ValueError, match=r"`shots` must broadcast to the grid \(6, 4, 2\).*has shape \(4, 3\)"):
+        layer(torch.zeros(6, 2))
+
+
 def test_exact_engines_have_no_error():
     x, params = inputs(pz(1), (5,))
     values, errors = expectation(pz(1), x, params, with_error=True)

@@ -82,14 +82,3 @@ def chi_square_window(count: int, comparisons: int = 1, failure: float = 1e-9) -
     log = math.log(2 * comparisons / failure)
     root = 2 * math.sqrt(log / count)
     return 1 - root, 1 + root + 2 * log / count
-
-
-def mean_window(values: Tensor, bound: float, failure: float = 1e-9) -> float:
-    r"""How far the mean of independent `values` in [0, bound] may lie from what it estimates.
-
-    $\sqrt{2 V L / n} + 7 b L / (3 (n - 1))$ with the sample variance V and $L = \ln(4 / \delta)$.
-
-    Reference: Maurer and Pontil, Empirical Bernstein bounds and sample variance penalization, 2009, arXiv:0907.3740.
-    """
-    log, count = math.log(4 / failure), values.numel()
-    return math.sqrt(2 * values.var().item() * log / count) + 7 * bound * log / (3 * (count - 1))

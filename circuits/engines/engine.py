@@ -213,7 +213,10 @@ class BlackBox(Engine):
             values, errors = self._measure(plain, table, shots)
             return torch.cat([values, errors], dim=-1) if with_error else values
 
-        return evaluate_table(circuit, x, params, run, self._derivative(), _counts(self.shots), self.rewrites)
+        shots = _counts(self.shots)
+        if shots is not None:
+            _check_grid(shots, broadcast(x.shape[:-1], *(tensor.shape[:-1] for tensor in params.values())))
+        return evaluate_table(circuit, x, params, run, self._derivative(), shots, self.rewrites)
 
     def _derivative(self) -> Gradient | None:
         """Where gradients come from at the present number of shots."""
@@ -256,6 +259,19 @@ class BlackBox(Engine):
 
 def _counts(shots: int | Tensor | None) -> Tensor | None:
     return None if shots is None else torch.as_tensor(shots)
+
+
+def _check_grid(shots: Tensor, grid: torch.Size) -> None:
+    """Refuse shots of evaluations that there are not."""
+    try:
+        fits = broadcast(grid, shots.shape) == grid
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"Argument `shots` must broadcast to the grid {tuple(grid)} of x and params, but has shape "
+            f"{tuple(shots.shape)}: give one number for each evaluation, or one for all."
+        )
 
 
 def weighted_sum(values: Tensor, weight: Tensor, shape: torch.Size) -> Tensor:

@@ -791,7 +791,7 @@ def test_a_training_that_is_killed_again_and_again_ends_where_a_quiet_one_does(t
                 warnings.simplefilter("ignore", DeprecationWarning)  # threads of torch, of which the child needs none
                 child = os.fork()
             if not child:
-                _train_or_die(place, steps)
+                _run_or_die(trained_on, place, steps)
             _, status = os.waitpid(child, 0)
             if not os.WIFSIGNALED(status):
                 assert os.WEXITSTATUS(status) == 0
@@ -803,7 +803,47 @@ def test_a_training_that_is_killed_again_and_again_ends_where_a_quiet_one_does(t
     assert kills >= 10
 
 
-def _train_or_die(place, steps):
+def evaluated_on(cloud, folder, **options):
+    """One evaluation of three jobs, all of which are open at a time."""
+    x, params = inputs(pz(1), (5,), ())
+    with Journal(folder) as journal:
+        limits = Limits(executions=100, wait=0.0)
+        return Sampler(cloud, shots=10, limits=limits, seed=0, journal=journal, **options)(pz(1), x, params)
+
+
+def test_an_evaluation_killed_between_its_submissions_submits_each_job_once(tmp_path):
+    """Killed at its first step, at the second, and so on: after every submission that was not the last, too."""
+    quiet = Cloud(tmp_path / "quiet cloud")
+    expected, died = evaluated_on(quiet, tmp_path / "quiet", service=quiet), []
+    for steps in range(100):
+        place = tmp_path / str(steps)
+        place.mkdir()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads of torch, of which the child needs none
+            child = os.fork()
+        if not child:
+            _run_or_die(evaluated_on, place, steps)
+        _, status = os.waitpid(child, 0)
+        died.append([len(list((place / name).glob("0*.npz"))) for name in ("cloud", "journal")])
+        cloud = Cloud(place / "cloud")
+        assert torch.equal(evaluated_on(cloud, place / "journal", service=cloud), expected)
+        assert sorted(path.stem[:6] + path.stem[-2:] for path in cloud.folder.glob("*.npz")) == [
+            "000000-0",
+            "000001-0",
+            "000002-0",
+        ]
+        if not os.WIFSIGNALED(status):
+            assert os.WEXITSTATUS(status) == 0
+            break
+    # Submitted, and received.
+    assert [0, 0] in died
+    assert [1, 0] in died
+    assert [2, 0] in died
+    assert [3, 0] in died
+    assert died[-1] == [3, 3]
+
+
+def _run_or_die(run, place, steps):
     left = [steps]
 
     def step():
@@ -813,7 +853,7 @@ def _train_or_die(place, steps):
 
     try:
         torch.set_num_threads(1)
-        trained_on(cloud := Cloud(place / "cloud", step), place / "journal", service=cloud)
+        run(cloud := Cloud(place / "cloud", step), place / "journal", service=cloud)
     except BaseException:
         os._exit(1)
     os._exit(0)

@@ -43,22 +43,22 @@ def allocate(
         raise ValueError(f"Argument `shots` must be a multiple of the devices' row_shots={unit}, but is {shots}.")
     costs = _influence(model, x, loss)
     weights = torch.cat([cost.flatten() for cost in costs.values()])
-    total = shots // unit * len(weights)
+    equal = torch.full(weights.shape, shots)
 
-    def spread(chosen: Tensor) -> dict[str, Tensor]:
+    def shown(chosen: Tensor) -> dict[str, Tensor]:
         parts = chosen.split([cost.numel() for cost in costs.values()])
         return {name: part.reshape(cost.shape) for (name, cost), part in zip(costs.items(), parts, strict=True)}
 
-    equal = torch.full(weights.shape, shots)
-    chosen = unit * _rounded(weights.sqrt(), total)
-    most = _executions(model, x, spread(equal)) if unit > 1 else []
-    while unit > 1 and (excess := _excess(_executions(model, x, spread(chosen)), most)) > 1:
-        total = min(total - 1, int(total / excess))
-        if total < len(weights):
-            return spread(equal)
-        chosen = unit * _rounded(weights.sqrt(), total)
-    worse = (weights / chosen).sum() > (weights / shots).sum()
-    return spread(equal if worse else chosen)
+    def best(total: int) -> Tensor:
+        return unit * _rounded(weights.sqrt(), total)
+
+    total = shots // unit * len(weights)
+    if unit == 1:
+        chosen = best(total)
+    else:
+        chosen = _affordable(best, total, equal, lambda chosen: _executions(model, x, shown(chosen)))
+    worse = (weights / chosen).sum() > (weights / equal).sum()
+    return shown(equal if worse else chosen)
 
 
 def set_shots(model: nn.Module, shots: dict[str, Tensor]) -> nn.Module:
@@ -102,8 +102,18 @@ def _executions(model: nn.Module, x: Tensor, shots: dict[str, Tensor]) -> list[i
     return [found.forward.executions, found.gradient.executions]
 
 
-def _excess(asked: list[int], most: list[int]) -> float:
-    return max((one / other for one, other in zip(asked, most, strict=True) if other), default=1.0)
+def _affordable(
+    best: Callable[[int], Tensor], total: int, equal: Tensor, executions: Callable[[Tensor], list[int]]
+) -> Tensor:
+    """The best shots of the largest total, up to `total`, that take no more executions than equal ones; or these."""
+    most = executions(equal)
+    while total >= len(equal):
+        chosen = best(total)
+        excess = max(one / other for one, other in zip(executions(chosen), most, strict=True) if other)
+        if excess <= 1:
+            return chosen
+        total = min(total - 1, int(total / excess))
+    return equal
 
 
 def _rounded(weights: Tensor, total: int) -> Tensor:

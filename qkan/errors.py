@@ -24,7 +24,7 @@ def with_error(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         model: any module with DARUAN activations: a layer, a `QKAN`, a `DARUAN` itself.
-        x: inputs.
+        x: inputs. Whether samples of a batch mix is looked for at the first and the last of them.
 
     Returns:
         Outputs and their standard errors, of the same shape and without gradients; errors are zero where all engines

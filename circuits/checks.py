@@ -174,18 +174,18 @@ def check_shots(shots: int | Tensor | None) -> int | Tensor | None:
         if (shots < 1).any():
             raise ValueError(f"Argument `shots` must be at least 1, but is {int(shots.min())}.")
         return shots
-    return None if shots is None else check_int("shots", shots, 1)
+    return None if shots is None else check_int("shots", shots, 1, "an int or None")
 
 
 def check_seed(seed: int | None) -> int | None:
     """Refuse impossible seeds."""
-    return None if seed is None else check_int("seed", seed, 0)
+    return None if seed is None else check_int("seed", seed, 0, "an int or None")
 
 
-def check_int(name: str, value: object, least: int) -> int:
+def check_int(name: str, value: object, least: int, kind: str = "an int") -> int:
     """Refuse what is not an int of at least `least`."""
     if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"Argument `{name}` must be an int, but is {value!r}.")
+        raise TypeError(f"Argument `{name}` must be {kind}, but is {value!r}.")
     if value < least:
         raise ValueError(f"Argument `{name}` must be at least {least}, but is {value}.")
     return value

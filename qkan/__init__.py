@@ -21,7 +21,7 @@ from qkan.hybrid import HQKAN, latent_widths
 from qkan.layer import QKANLayer
 from qkan.network import QKAN
 from qkan.parameters import parameter_count
-from qkan.plan import Plan, allocate, plan, set_shots
+from qkan.plan import Plan, plan
 from qkan.qlstm import QLSTM
 from qkan.qlstm_cell import QLSTMCell
 from qkan.recurrent import HQKANLSTM, QKANGRU, QKANLSTM

@@ -21,15 +21,18 @@ from qkan.hybrid import HQKAN, latent_widths
 from qkan.layer import QKANLayer
 from qkan.network import QKAN
 from qkan.parameters import parameter_count
-from qkan.plan import Plan, plan
+from qkan.perplexity import bits_per_character, next_token_loss, perplexity
+from qkan.plan import Plan, allocate, plan, set_shots
 from qkan.qlstm import QLSTM
 from qkan.qlstm_cell import QLSTMCell
 from qkan.recurrent import HQKANLSTM, QKANGRU, QKANLSTM
 from qkan.replace import Replacement, replace_mlps
 from qkan.survival import deploy_check
+from qkan.transformer import GPT, GPTConfig
 
 __all__ = [
     "DARUAN",
+    "GPT",
     "HQKAN",
     "HQKANLSTM",
     "QKAN",
@@ -37,6 +40,7 @@ __all__ = [
     "QKANLSTM",
     "QLSTM",
     "FitResult",
+    "GPTConfig",
     "HQKANLSTMCell",
     "Plan",
     "QKANConv2d",
@@ -46,11 +50,14 @@ __all__ = [
     "QLSTMCell",
     "Replacement",
     "allocate",
+    "bits_per_character",
     "deploy_check",
     "extend",
     "fit",
     "latent_widths",
+    "next_token_loss",
     "parameter_count",
+    "perplexity",
     "plan",
     "replace_mlps",
     "set_engine",

@@ -6,13 +6,16 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: run functions nisq speed peers install test test-slow lint format clean
+.PHONY: run functions language nisq speed peers install test test-slow lint format clean
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart
 
 functions: install  ## fit known functions by L-BFGS
 	$(BIN)/python -m benchmarks functions
+
+language: install  ## transformers of characters; DATA is a folder with tinyshakespeare.txt
+	$(BIN)/python -m benchmarks language --data-dir $(DATA)
 
 nisq: install  ## train for noise, and carry models to the noise of devices
 	$(BIN)/python -m benchmarks nisq

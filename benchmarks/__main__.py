@@ -74,6 +74,25 @@ def nisq(
 
 
 @app.command()
+def language(
+    out: Out = None,
+    seeds: Seeds = 3,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of an hour: whether it works.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with tinyshakespeare.txt.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave trainings as they are that the file has.")] = False,
+) -> None:
+    """Train transformers of characters with perceptrons, HQKANs and a KAN as feed-forwards."""
+    from benchmarks.language.data import MissingText
+    from benchmarks.language.run import run
+
+    try:
+        run(out or Path("runs/language"), seeds=seeds, small=quick, folder=data_dir, file=json, resume=resume)
+    except MissingText as error:
+        raise typer.BadParameter(str(error), param_hint="--data-dir") from None
+
+
+@app.command()
 def publish(runs: Annotated[Path, typer.Option(help="Where the runs are.")] = Path("runs")) -> None:
     """Put the last runs into benchmarks/results, and their tables into the READMEs."""
     from benchmarks.publish import run

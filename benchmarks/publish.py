@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import functions, quickstart
+from benchmarks.language import report as language
 from benchmarks.nisq import report as nisq
 from benchmarks.report import Results, Table, write
 from benchmarks.speed import report as speed
@@ -21,6 +22,8 @@ TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "speed": speed.tables,
     "speed_goals": lambda results: [speed.figures(results)],
     "nisq_goals": lambda results: [nisq.goal_table(results)],
+    "language": language.tables,
+    "language_goals": lambda results: [language.goal_table(results)],
 }
 """What a block of a document shows, by its name, which begins with that of the benchmark."""
 

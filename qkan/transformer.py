@@ -19,12 +19,17 @@ MakeFeedForward = Callable[[int], nn.Module]
 
 
 class FeedForward(nn.Module):
-    """The usual perceptron between attentions, `width -> 4 width -> width` with a GELU."""
+    """The usual perceptron between attentions, `width -> hidden -> width` with a GELU; 4 `width` are hidden by default.
 
-    def __init__(self, width: int) -> None:
+    The approximation of GELU by tanh is that of GPT-2.
+    """
+
+    def __init__(self, width: int, hidden: int | None = None) -> None:
         super().__init__()
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
+        hidden = 4 * width if hidden is None else hidden
+        check_sizes(width=width, hidden=hidden)
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(nn.functional.gelu(self.up(x), approximate="tanh"))

@@ -15,6 +15,10 @@ from qkan.sampling import check_sampling, sample
 STD = 0.02
 """Standard deviation of the initial embeddings and linear maps, as in GPT-2."""
 
+GAIN = 0.3
+"""Initial gain of other feed-forwards, times the root of twice the layers. With 0.02 the loss of a text was 7 % higher
+after 500 steps of width 128 and 4 layers."""
+
 MakeFeedForward = Callable[[int], nn.Module]
 
 
@@ -83,9 +87,9 @@ class GPT(nn.Module):
 
     Embeddings and linear maps start normal with standard deviation 0.02, and the last map of a branch with
     $0.02 / \sqrt{2\,\mathrm{layers}}$, as in GPT-2. A feed-forward other than "mlp" keeps the start that it gives
-    itself and is followed by a trainable gain a channel (a `LayerScale`), which starts at the same
-    $0.02 / \sqrt{2\,\mathrm{layers}}$: if its outputs start with variance 1, those of all blocks together add half the
-    variance of an embedding to the stream, whatever the depth, and drown no token.
+    itself and is followed by a trainable gain a channel (a `LayerScale`), which starts at
+    $0.3 / \sqrt{2\,\mathrm{layers}}$: outputs of variance 1, such as those of an HQKAN, together add a variance of
+    0.045 to the stream, whatever the depth.
 
     Args:
         config: the sizes.
@@ -231,7 +235,7 @@ class Block(nn.Module):
             _start(feed_forward.down, last)
             self.feed_forward: nn.Module = feed_forward
         else:
-            self.feed_forward = LayerScale(feed_forward, config.width, last)
+            self.feed_forward = LayerScale(feed_forward, config.width, GAIN / (2 * config.layers) ** 0.5)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], memory: Memory | None = None) -> Tensor:

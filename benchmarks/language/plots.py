@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from benchmarks.language.report import by_family
 from benchmarks.report import Results
 
-STYLES = (("black", "o"), ("#999999", "v"), ("#0072B2", "s"), ("#009E73", "D"), ("#D55E00", "^"))
+STYLES = (("black", "o"), ("#CC79A7", "P"), ("#999999", "v"), ("#0072B2", "s"), ("#009E73", "D"), ("#D55E00", "^"))
 """Okabe and Ito's colours, and a marker for those who see none; a family each."""
 
 

@@ -9,6 +9,7 @@ from benchmarks.language.train import RATES
 from benchmarks.provenance import provenance
 from benchmarks.report import Results, Table
 from qkan import bits_per_character, perplexity
+from qkan.transformer import GAIN
 
 MOST_LOSS, MOST_PARAMETERS = 1.03, 0.5
 """What an HQKAN may have of an MLP's validation loss, and of its feed-forward parameters."""
@@ -103,8 +104,9 @@ Transformers of characters, {row["layers"]} layers of width {row["width"]}, whic
 same windows of {row["context"]} characters in the same order, {row["batch"]} a step, {row["steps"]} steps of AdamW with
 warmup and a cosine, no dropout. 90 % of the text are for training, the next 5 % for validation, the last 5 % for the
 test. The learning rate of a family is the best of {len(RATES)} on validation after {row["tuning"]} steps with a seed of
-its own; then the seeds are trained anew, and the test part is looked at. Losses are means over all characters of a part,
-each predicted from at most {row["context"] - 1} before it.
+its own; then the seeds are trained anew, and the test part is looked at. Losses are means over all characters of a
+part, each predicted from at most {row["context"] - 1} before it. Every feed-forward starts with a variance of about 1
+and a gain of {GAIN:g} / sqrt(2 layers) behind it, but for one that starts as in GPT-2.
 
 {goals.markdown()}
 

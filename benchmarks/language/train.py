@@ -39,8 +39,8 @@ class Budget:
         windows: of the validation part that a point of a curve looks at, evenly spread; what is compared saw all.
     """
 
-    steps: int = 1500
-    tuning: int = 500
+    steps: int = 1200
+    tuning: int = 400
     batch: int = 16
     context: int = 64
     width: int = 128

@@ -12,6 +12,7 @@ from qkan.transformer import FeedForward, MakeFeedForward
 MLP, GPT2, SMALL = "MLP", "MLP, GPT-2's start", "MLP, as small as HQKAN"
 HYBRID, GROUPED, KAN = "HQKAN", "grouped HQKAN", "B-spline KAN"
 
+
 def perceptron(width: int, hidden: int) -> nn.Module:
     """A perceptron that starts as the others: with outputs of variance 1 for normal inputs, and a gain behind it."""
     module = FeedForward(width, hidden)

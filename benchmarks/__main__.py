@@ -76,7 +76,7 @@ def nisq(
 @app.command()
 def language(
     out: Out = None,
-    seeds: Seeds = 3,
+    seeds: Seeds = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of an hour: whether it works.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with tinyshakespeare.txt.")] = None,
     json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,

@@ -25,18 +25,14 @@ def plot(path: Path, results: Results) -> None:
         middle, size = median(ends), rows[0]["feed_forward"] / 1e3
         bar = [[middle - min(ends)], [max(ends) - middle]]
         right.errorbar([size], [middle], bar, color=colour, marker=marker, ms=6, capsize=3)
-        right.annotate(name, (size, middle), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=8)
     left.set_xlabel("training tokens, millions")
     left.set_ylabel("validation loss, nats a character")
-    left.set_yscale("log")
-    left.yaxis.set_major_formatter("{x:.2g}")
-    left.yaxis.set_minor_formatter("{x:.2g}")
     left.legend(frameon=False, fontsize=9)
     right.set_xlabel("feed-forward parameters, thousands")
     right.set_ylabel("validation loss at the end")
-    right.margins(x=0.25, y=0.25)
+    right.margins(x=0.1, y=0.1)
     for axis in (left, right):
-        axis.grid(color="0.9", linewidth=0.6, which="both")
+        axis.grid(color="0.9", linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)

@@ -14,7 +14,7 @@ from benchmarks.report import Results, progress_bars, write
 
 def run(
     out: Path,
-    seeds: int = 3,
+    seeds: int = 5,
     small: bool = False,
     folder: Path | None = None,
     file: Path | None = None,

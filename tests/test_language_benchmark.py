@@ -149,6 +149,7 @@ def test_families_have_the_sizes_that_are_compared():
     for name in (HYBRID, GROUPED):
         assert sizes[name] <= MOST_PARAMETERS * sizes[MLP]
     assert sizes[SMALL] == pytest.approx(sizes[HYBRID], rel=0.01)
+    assert sizes[GROUPED] == pytest.approx(sizes[HYBRID], rel=0.01)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -32,11 +32,13 @@ def hybrid(width: int) -> nn.Module:
 
 
 def grouped(width: int) -> nn.Module:
-    """An HQKAN of eight activations, and of more inputs to them for that; the encoder scales the data of shared ones.
+    """An HQKAN of eight activations, and for that as many latent inputs as make it equally large.
+
+    The scales of data are fixed, because the encoder can scale what shared activations see.
 
     "auto" would evaluate shared activations value by value, which takes longer here than expanding them.
     """
-    latent, circuit = (3 * width // 2, width // 2), pz(1, scale=1)
+    latent, circuit = (5 * width // 4, width // 2), pz(1, scale=1)
     return HQKAN(width, width, latent, circuit, share=8, engine="spectral")
 
 

@@ -1,50 +1,15 @@
 r"""A decoder-only transformer whose feed-forward is one argument: a perceptron, an HQKAN, or any module."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from circuits.checks import is_real, values_visible
-from qkan.attention import Attention, Memory, rotation
+from qkan.attention import Memory, rotation
+from qkan.blocks import STD, Block, MakeFeedForward, maker
 from qkan.daruan import check_sizes
-from qkan.hybrid import HQKAN
 from qkan.sampling import check_sampling, sample
-
-STD = 0.02
-"""Standard deviation of the initial embeddings and linear maps, as in GPT-2."""
-
-GAIN = 0.3
-"""Initial gain of other feed-forwards, times the root of twice the layers. With 0.02 the loss of a text was 7 % higher
-after 500 steps of width 128 and 4 layers."""
-
-MakeFeedForward = Callable[[int], nn.Module]
-
-
-class FeedForward(nn.Module):
-    """The usual perceptron between attentions, `width -> hidden -> width` with a GELU; 4 `width` are hidden by default.
-
-    The approximation of GELU by tanh is that of GPT-2.
-    """
-
-    def __init__(self, width: int, hidden: int | None = None) -> None:
-        super().__init__()
-        hidden = 4 * width if hidden is None else hidden
-        check_sizes(width=width, hidden=hidden)
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.down(nn.functional.gelu(self.up(x), approximate="tanh"))
-
-
-FEED_FORWARDS: Mapping[str, MakeFeedForward] = {
-    "mlp": FeedForward,
-    "hqkan": lambda width: HQKAN(width, width),
-    "grouped hqkan": lambda width: HQKAN(width, width, share=3),
-}
-"""Feed-forwards by name: from the width to a module that maps `(*batch, width)` to itself."""
 
 
 @dataclass(frozen=True)
@@ -114,11 +79,14 @@ class GPT(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        make = _maker(feed_forward)
+        make = maker(feed_forward)
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.width)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config, make(config.width)) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(
+            Block(make(config.width), config.width, config.heads, config.layers, config.dropout)
+            for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(config.width)
         nn.init.normal_(self.embedding.weight, std=STD)
         self.to(device=device, dtype=dtype)
@@ -202,58 +170,3 @@ class GPT(nn.Module):
                     f"Argument `{name}` must be from 0 to vocabulary - 1 = {self.config.vocabulary - 1}, but reaches "
                     f"{low if low < 0 else high}."
                 )
-
-
-class LayerScale(nn.Module):
-    r"""`module` with a trainable gain a channel: a branch of any variance starts as small as it should.
-
-    Reference: Touvron et al., Going deeper with image transformers, 2021, arXiv:2103.17239.
-    """
-
-    def __init__(self, module: nn.Module, width: int, start: float) -> None:
-        super().__init__()
-        self.module = module
-        self.gain = nn.Parameter(torch.full((width,), start))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.gain * self.module(x)
-
-
-class Block(nn.Module):
-    """An attention and a feed-forward, each added to what it reads through a norm."""
-
-    def __init__(self, config: GPTConfig, feed_forward: nn.Module) -> None:
-        super().__init__()
-        last = STD / (2 * config.layers) ** 0.5
-        self.attention_norm = nn.LayerNorm(config.width)
-        self.attention = Attention(config.width, config.heads, config.dropout)
-        self.norm = nn.LayerNorm(config.width)
-        _start(self.attention.inputs, STD)
-        _start(self.attention.output, last)
-        if isinstance(feed_forward, FeedForward):
-            _start(feed_forward.up, STD)
-            _start(feed_forward.down, last)
-            self.feed_forward: nn.Module = feed_forward
-        else:
-            self.feed_forward = LayerScale(feed_forward, config.width, GAIN / (2 * config.layers) ** 0.5)
-        self.dropout = nn.Dropout(config.dropout)
-
-    def forward(self, x: Tensor, turn: tuple[Tensor, Tensor], memory: Memory | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), turn, memory))
-        return x + self.dropout(self.feed_forward(self.norm(x)))
-
-
-def _start(linear: nn.Linear, std: float) -> None:
-    nn.init.normal_(linear.weight, std=std)
-    nn.init.zeros_(linear.bias)
-
-
-def _maker(feed_forward: str | MakeFeedForward) -> MakeFeedForward:
-    if isinstance(feed_forward, str) and feed_forward in FEED_FORWARDS:
-        return FEED_FORWARDS[feed_forward]
-    if not callable(feed_forward) or isinstance(feed_forward, nn.Module):
-        raise TypeError(
-            f"Argument `feed_forward` must be one of {', '.join(map(repr, FEED_FORWARDS))}, or a function from the "
-            f"width to a new module for each block, but is {feed_forward!r}."
-        )
-    return feed_forward

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -213,6 +214,11 @@ def test_tables_are_made_of_the_rows(out, rows):
     ends = [row["validation"] for row in rows if (row["stage"], row["model"]) == ("final", MLP)]
     assert losses.rows[0][3] == f"{sum(ends) / 2:.3f} [{min(ends):.3f}..{max(ends):.3f}]"
     assert [line[0] for line in goals.rows] == [HYBRID, GROUPED]
+    middle = {
+        name: median(row["validation"] for row in rows if (row["stage"], row["model"]) == ("final", name))
+        for name in FAMILIES
+    }
+    assert goals.rows[0][2].startswith(f"{middle[HYBRID] / min(middle[MLP], middle[GPT2]):.3f} at ")
     assert TABLES["language"](results)[0] == TABLES["language_goals"](results)[0]
 
 

@@ -19,8 +19,8 @@ from classical import BSplineKAN
 from models import BF16, F32, F64, copied, drawn, identical
 from qkan import GPT, GPTConfig, bits_per_character, next_token_loss, perplexity
 from qkan.attention import Attention, Memory, rotation
+from qkan.blocks import FEED_FORWARDS, GAIN, STD, FeedForward, LayerScale, MakeFeedForward
 from qkan.sampling import sample
-from qkan.transformer import FEED_FORWARDS, GAIN, STD, FeedForward, LayerScale, MakeFeedForward
 from tolerances import EXACT
 
 pytestmark = pytest.mark.usefixtures("seeded")

@@ -7,7 +7,7 @@ from torch import nn
 from circuits import pz
 from classical import BSplineKAN
 from qkan import GPT, HQKAN
-from qkan.transformer import FeedForward, MakeFeedForward
+from qkan.blocks import FeedForward, MakeFeedForward
 
 MLP, GPT2, SMALL = "MLP", "MLP, GPT-2's start", "MLP, as small as HQKAN"
 HYBRID, GROUPED, KAN = "HQKAN", "grouped HQKAN", "B-spline KAN"

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.language.families import FAMILIES, GROUPED, HYBRID, MLP
+from benchmarks.language.families import FAMILIES, GPT2, GROUPED, HYBRID, MLP
 from benchmarks.language.train import RATES
 from benchmarks.provenance import provenance
 from benchmarks.report import Results, Table
 from qkan import bits_per_character, perplexity
-from qkan.transformer import GAIN
+from qkan.blocks import GAIN
 
 MOST_LOSS, MOST_PARAMETERS = 1.03, 0.5
 """What an HQKAN may have of an MLP's validation loss, and of its feed-forward parameters."""
@@ -34,17 +34,17 @@ def tables(results: Results) -> list[Table]:
 
 
 def goal_table(results: Results) -> Table:
-    """The figures that were to be reached."""
+    """The figures that were to be reached, against the better of the two large perceptrons."""
     rows, lines = by_family(results), []
+    best = min((rows[name] for name in (MLP, GPT2)), key=lambda each: _median(each, "validation"))
     for name in (HYBRID, GROUPED):
-        if name in rows and MLP in rows:
-            loss = _median(rows[name], "validation") / _median(rows[MLP], "validation")
-            size = rows[name][0]["feed_forward"] / rows[MLP][0]["feed_forward"]
-            reached = loss <= MOST_LOSS and size <= MOST_PARAMETERS
-            goal = f"<= {MOST_LOSS:g} at <= {MOST_PARAMETERS:.0%}"
-            lines.append([name, goal, f"{loss:.3f} at {size:.1%}", "yes" if reached else "no"])
-    columns = ["feed-forward", "goal", "measured", "reached"]
-    return Table("Goals: median validation loss / that of the MLP, and the part of its parameters", columns, lines)
+        loss = _median(rows[name], "validation") / _median(best, "validation")
+        size = rows[name][0]["feed_forward"] / best[0]["feed_forward"]
+        reached = loss <= MOST_LOSS and size <= MOST_PARAMETERS
+        goal = f"<= {MOST_LOSS:g} at <= {MOST_PARAMETERS:.0%}"
+        lines.append([name, goal, f"{loss:.3f} at {size:.1%}", "yes" if reached else "no"])
+    title = f"Goals: median validation loss / that of {best[0]['model']!r}, and the part of its feed-forward parameters"
+    return Table(title, ["feed-forward", "goal", "measured", "reached"], lines)
 
 
 def loss_table(results: Results) -> Table:

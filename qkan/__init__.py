@@ -22,7 +22,7 @@ from qkan.layer import QKANLayer
 from qkan.network import QKAN
 from qkan.parameters import parameter_count
 from qkan.perplexity import bits_per_character, next_token_loss, perplexity
-from qkan.plan import Plan, allocate, plan, set_shots
+from qkan.plan import Plan, plan
 from qkan.qlstm import QLSTM
 from qkan.qlstm_cell import QLSTMCell
 from qkan.recurrent import HQKANLSTM, QKANGRU, QKANLSTM

@@ -11,30 +11,32 @@ from benchmarks.series import Forecasting
 from qkan import QKANLayer
 
 
-def plot_forecast(path: Path, data: Forecasting, forecasts: Mapping[str, Tensor]) -> None:
+def plot_forecast(path: Path, data: Forecasting, forecasts: Mapping[str, Tensor], time: str) -> None:
     """The test part and every model's forecasts: the mean over seeds as a line, their range as a band.
 
     Args:
         path: where the picture goes.
         data: the series.
         forecasts: model name to `(seeds, n)`, in the unit of the series.
+        time: what the times of the series are, such as "year".
     """
-    years, truth = data.test.years, data.restore(data.test.y)[:, 0]
+    times, truth = data.test.times, data.restore(data.test.y)[:, 0]
+    low, high = truth.min().item(), truth.max().item()
     figure = Figure(figsize=(9, 2.1 * len(forecasts) + 0.6), layout="constrained")
     axes = figure.subplots(len(forecasts), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     for axis, (position, (name, values)) in zip(axes, enumerate(forecasts.items()), strict=True):
         colour = f"C{position}"
-        axis.plot(years, truth, color="black", linewidth=1, marker=".", markersize=4, label="truth")
-        axis.fill_between(years, values.amin(0), values.amax(0), color=colour, alpha=0.3, linewidth=0)
+        axis.plot(times, truth, color="black", linewidth=1, marker=".", markersize=4, label="truth")
+        axis.fill_between(times, values.amin(0), values.amax(0), color=colour, alpha=0.3, linewidth=0)
         axis.plot(
-            years, values.mean(0), color=colour, linewidth=1.5, label=f"{name}, mean and range of {len(values)} seeds"
+            times, values.mean(0), color=colour, linewidth=1.5, label=f"{name}, mean and range of {len(values)} seeds"
         )
         axis.legend(loc="upper left", ncols=2, frameon=False, fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.set_ylim(-20, 1.35 * truth.max().item())
+        axis.set_ylim(low - 0.1 * (high - low), high + 0.35 * (high - low))
     axes[len(axes) // 2].set_ylabel(data.unit)
-    axes[-1].set_xlabel("year")
-    figure.suptitle(f"One-year-ahead forecasts of {data.name}, test part", x=0.01, ha="left")
+    axes[-1].set_xlabel(time)
+    figure.suptitle(f"One-step-ahead forecasts of {data.name}, test part", x=0.01, ha="left")
     _save(figure, path)
 
 

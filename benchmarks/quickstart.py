@@ -14,7 +14,7 @@ from benchmarks.plots import plot_activations, plot_forecast
 from benchmarks.protocol import PATIENCE, RATES, TUNING_SEEDS, Family, predict, ran_on, rmse, train, tune
 from benchmarks.provenance import provenance
 from benchmarks.report import Results, Table, progress_bars, write
-from benchmarks.series import Forecasting, sunspots
+from benchmarks.series import Forecasting, forecasting, sunspots
 from circuits import engines, pz
 from circuits.calibration import fake_backend, samplers_of
 from circuits.engines import Engine
@@ -34,6 +34,9 @@ def _mlp(size: int, activation: str) -> Callable[[int], nn.Module]:
 def _lstm(*sizes: int) -> Callable[[int], nn.Module]:
     return lambda window: nn.Sequential(nn.Unflatten(-1, (window, 1)), LSTM([1, *sizes, 1], dtype=torch.float64))
 
+
+WINDOW = 12
+"""Years that a forecast sees."""
 
 BASES = ("silu", "identity")
 LSTM_SIZES = ((4,), (8,), (16,), (32,), (8, 8), (16, 16))
@@ -86,7 +89,7 @@ def run(out: Path, seeds: int = 5, epochs: int = 1000) -> None:
     `results.json` grows row by row, so that an interrupted run keeps what it has measured.
     """
     console = Console()
-    data = sunspots()
+    data = forecasting(sunspots(), WINDOW)
     results = Results(out / "results.json")
     trained: dict[str, list[nn.Module]] = {}
     with progress_bars(console) as progress:
@@ -108,9 +111,8 @@ def run(out: Path, seeds: int = 5, epochs: int = 1000) -> None:
     for table in tables(results):
         console.print(table.rich())
     forecasts = {name: torch.stack([predict(m, data.test, data) for m in models]) for name, models in trained.items()}
-    plot_forecast(out / "forecast.png", data, forecasts)
-    window = data.train.x.shape[-1]
-    lags = [f"{window - position} years ago" for position in range(window - 1)] + ["last year"]
+    plot_forecast(out / "forecast.png", data, forecasts, time="year")
+    lags = [f"{WINDOW - position} years ago" for position in range(WINDOW - 1)] + ["last year"]
     plot_activations(out / "activations.png", model, data.train.x, lags)
     write(out / "report.md", report(data, tables(results), seeds, epochs))
     console.print(f"Written to {out}: report.md, results.json, forecast.png, activations.png.")
@@ -130,7 +132,7 @@ def carry(model: nn.Module, seed: int, data: Forecasting, results: Results, adva
             engine=ran_on(carried),
             seed=seed,
             difference=(output - expected).abs().max().item(),
-            test_rmse=(output - data.test.y).square().mean().sqrt().item() * data.deviation,
+            test_rmse=(output - data.test.y).square().mean().sqrt().item() * data.scale.spread,
             seconds=seconds,
         )
         advance()
@@ -206,12 +208,12 @@ def engine_table(results: Results) -> Table:
 def report(data: Forecasting, tables: Sequence[Table], seeds: int, epochs: int) -> str:
     """The Markdown report."""
     years = " and ".join(
-        f"{name} {part.years[0]}-{part.years[-1]}"
+        f"{name} {part.times[0]}-{part.times[-1]}"
         for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))
     )
     return f"""# Quickstart: yearly sunspots
 
-Forecast of the next year from the last {data.train.x.shape[-1]}. Targets: {years}; the scale is fitted on the training
+Forecast of the next year from the last {WINDOW}. Targets: {years}; the scale is fitted on the training
 years. Full-batch Adam, at most {epochs} epochs, early stopping after {PATIENCE} epochs without a better validation
 error. Each model's variant and learning rate (of {", ".join(f"{rate:g}" for rate in RATES)}) are chosen on the
 validation part from {len(FAMILIES[0].trials)} trials, as many for each model, with {len(TUNING_SEEDS)} seeds of their

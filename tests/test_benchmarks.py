@@ -21,7 +21,7 @@ from benchmarks.protocol import RATES, TUNING_SEEDS, predict, ran_on, rmse
 from benchmarks.provenance import provenance
 from benchmarks.quickstart import DESTINATIONS, FAMILIES
 from benchmarks.report import Results, Table, write
-from benchmarks.series import sunspots
+from benchmarks.series import Forecasting, forecasting, sunspots
 from circuits import pz
 from qkan import QKAN
 from tolerances import EXACT, FOREIGN
@@ -55,6 +55,10 @@ def series() -> tuple[np.ndarray, np.ndarray]:
     return frame["YEAR"].to_numpy().astype(int), frame["SUNACTIVITY"].to_numpy()
 
 
+def split(window: int = 12) -> Forecasting:
+    return forecasting(sunspots(), window)
+
+
 @pytest.fixture
 def changed_after(monkeypatch):
     """Make `sunspots` see a series that is another one after a year."""
@@ -69,51 +73,51 @@ def changed_after(monkeypatch):
 
 
 def test_the_split_is_chronological_and_complete():
-    data = sunspots()
-    years = [getattr(data, part).years for part in PARTS]
+    data = split()
+    years = [getattr(data, part).times for part in PARTS]
     np.testing.assert_array_equal(np.concatenate(years), np.arange(1712, 2009))
     assert [len(part) for part in years] == [178, 60, 59]
 
 
 @pytest.mark.parametrize("window", [1, 3, 12])
 def test_a_window_is_the_years_before_its_target(window):
-    data, (years, values) = sunspots(window), series()
+    data, (years, values) = split(window), series()
     for part in PARTS:
         windows = getattr(data, part)
-        assert len(windows.years) == len(windows.x) == len(windows.y)
-        for year, x, y in zip(windows.years, windows.x, windows.y, strict=True):
+        assert len(windows.times) == len(windows.x) == len(windows.y)
+        for year, x, y in zip(windows.times, windows.x, windows.y, strict=True):
             before = values[(years >= year - window) & (years < year)]
             torch.testing.assert_close(data.restore(x), torch.as_tensor(before), rtol=0, atol=1e-10)
             assert data.restore(y).item() == pytest.approx(values[years == year].item(), abs=1e-10)
 
 
 def test_the_scale_is_that_of_the_training_years():
-    data, (years, values) = sunspots(), series()
-    known = values[years <= data.train.years[-1]]
-    assert (data.mean, data.deviation) == (known.mean(), known.std())
-    assert data.mean != pytest.approx(values.mean(), rel=0.01)
+    data, (years, values) = split(), series()
+    known = values[years <= data.train.times[-1]]
+    assert (data.scale.centre, data.scale.spread) == (known.mean(), known.std())
+    assert data.scale.centre != pytest.approx(values.mean(), rel=0.01)
 
 
 def test_later_years_change_nothing_before_them(changed_after):
-    original = sunspots()
-    changed_after(original.train.years[-1])
-    changed = sunspots()
-    assert (changed.mean, changed.deviation) == (original.mean, original.deviation)
+    original = split()
+    changed_after(original.train.times[-1])
+    changed = split()
+    assert changed.scale == original.scale
     assert torch.equal(changed.train.x, original.train.x)
     assert torch.equal(changed.train.y, original.train.y)
     assert torch.equal(changed.validation.x[0], original.validation.x[0])
     assert not changed.validation.y.eq(original.validation.y).any()
 
-    changed_after(original.validation.years[-1])
-    changed = sunspots()
+    changed_after(original.validation.times[-1])
+    changed = split()
     assert torch.equal(changed.validation.x, original.validation.x)
     assert torch.equal(changed.validation.y, original.validation.y)
     assert not changed.test.y.eq(original.test.y).any()
 
 
 def test_errors_are_in_the_unit_of_the_series():
-    data, (years, values) = sunspots(), series()
-    tested = np.isin(years, data.test.years)
+    data, (years, values) = split(), series()
+    tested = np.isin(years, data.test.times)
     truth, last = values[tested], values[np.roll(tested, -1)]
     forecast = predict(lambda x: x[:, -1:], data.test, data)
     torch.testing.assert_close(forecast, torch.as_tensor(last), rtol=0, atol=1e-10)

@@ -7,6 +7,7 @@ PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
 
 .PHONY: run functions language nisq speed peers install test test-slow lint format clean
+.PHONY: run functions images nisq speed peers install test test-slow lint format clean
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart
@@ -16,6 +17,8 @@ functions: install  ## fit known functions by L-BFGS
 
 language: install  ## transformers of characters; DATA is a folder with tinyshakespeare.txt
 	$(BIN)/python -m benchmarks language --data-dir $(DATA)
+images: install  ## classify digits by one body and many heads
+	$(BIN)/python -m benchmarks images
 
 nisq: install  ## train for noise, and carry models to the noise of devices
 	$(BIN)/python -m benchmarks nisq

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from benchmarks import functions, quickstart
 from benchmarks.language import report as language
+from benchmarks.images import report as images
 from benchmarks.nisq import report as nisq
 from benchmarks.report import Results, Table, write
 from benchmarks.speed import report as speed
@@ -18,9 +19,11 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "quickstart": quickstart.tables,
     "functions": functions.tables,
+    "images": images.tables,
     "nisq": nisq.tables,
     "speed": speed.tables,
     "speed_goals": lambda results: [speed.figures(results)],
+    "images_goals": lambda results: [images.goal_table(results)],
     "nisq_goals": lambda results: [nisq.goal_table(results)],
     "language": language.tables,
     "language_goals": lambda results: [language.goal_table(results)],

@@ -1,0 +1,1 @@
+"""Images: one convolutional body, and heads of all kinds on it."""

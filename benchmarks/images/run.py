@@ -1,0 +1,64 @@
+"""The whole benchmark of a set, head after head, on disk as soon as it is known."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.images.heads import HEADS
+from benchmarks.images.report import report, tables
+from benchmarks.images.sets import SETS
+from benchmarks.images.task import task
+from benchmarks.images.train import Budget, measure
+from benchmarks.report import Results, progress_bars, write
+
+QUICK, FEW = Budget(epochs=1, rates=(3e-3,)), 60
+
+
+def run(
+    out: Path,
+    dataset: str = "digits",
+    seeds: int = 5,
+    epochs: int = 40,
+    small: bool = False,
+    file: Path | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+) -> None:
+    """Write `report.md` and `results.json` to `out`, and print the tables.
+
+    Args:
+        out: folder of the report.
+        dataset: a name in `SETS`.
+        seeds: of splits and weights.
+        epochs: of a training, at most.
+        small: whether to take seconds, for a test.
+        file: of the results, instead of `results.json` in `out`.
+        folder: where the data are, instead of where they are published.
+        resume: whether the rows that the file has, of this set and of others, are left as they are.
+    """
+    console, images = Console(), SETS[dataset]
+    known, test = images.load(folder)
+    budget, most = (QUICK, FEW) if small else (Budget(epochs), None)
+    path = file or out / "results.json"
+    results = Results.load(path) if resume and path.exists() else Results(path)
+    with progress_bars(console) as progress:
+        for head in HEADS:
+            bar = progress.add_task(f"{dataset}: {head.name}", total=seeds * len(budget.rates))
+            for seed in range(seeds):
+                origin = {"dataset": dataset, "head": head.name, "seed": seed}
+                parts = task(known, test, seed, most)
+                counts = [len(y) for _, y in (parts.train, parts.validation, parts.test)]
+                setting = {"images": counts, "budget": asdict(budget) | {"rates": list(budget.rates)}}
+                if results.where(**origin, **setting, stage="final"):
+                    progress.advance(bar, len(budget.rates))
+                    continue
+                stale = results.where(**origin)
+                results.rows = [row for row in results.rows if row not in stale]
+                for row in measure(head, parts, images.classes, seed, budget, lambda bar=bar: progress.advance(bar)):
+                    results.add(**origin, **row, **setting)
+    for table in tables(results):
+        console.print(table.rich())
+    out.mkdir(parents=True, exist_ok=True)
+    write(out / "report.md", report(results))
+    console.print(f"Written to {out}; the rows are in {path}.")

@@ -8,8 +8,7 @@ from torch import nn
 
 from circuits import pz
 from classical import MLP, BSplineKAN
-from qkan import QKAN
-from qkan.hybrid import HQKAN
+from qkan import HQKAN, QKAN
 
 CHANNELS = (16, 32)
 FEATURES = 4 * CHANNELS[-1]

@@ -43,7 +43,7 @@ def task(known: Labelled, test: Labelled | None, seed: int, most: int | None = N
     chosen = stratified(known.y, WITHOUT_TEST if test is None else WITH_TEST, seed)
     pieces = [Labelled(known.x[rows], known.y[rows]) for rows in chosen]
     pieces += [] if test is None else [test]
-    parts = [(torch.from_numpy(piece.x[:most]).float(), torch.from_numpy(piece.y[:most])) for piece in pieces]
+    parts = [(torch.tensor(piece.x[:most]).float(), torch.tensor(piece.y[:most])) for piece in pieces]
     across = (0, 2, 3)
     centre, spread = parts[0][0].mean(across, keepdim=True), parts[0][0].std(across, keepdim=True)
     return Task(*(((x - centre) / spread, y) for x, y in parts))

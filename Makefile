@@ -8,6 +8,7 @@ PEERS_INSTALLED := $(PEERS)/.installed
 
 .PHONY: run functions language nisq speed peers install test test-slow lint format clean
 .PHONY: run functions images nisq speed peers install test test-slow lint format clean
+.PHONY: run functions images parameters nisq speed peers install test test-slow lint format clean
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart
@@ -19,6 +20,9 @@ language: install  ## transformers of characters; DATA is a folder with tinyshak
 	$(BIN)/python -m benchmarks language --data-dir $(DATA)
 images: install  ## classify digits by one body and many heads
 	$(BIN)/python -m benchmarks images
+
+parameters: install  ## count the parameters of every model
+	$(BIN)/python -m benchmarks parameters
 
 nisq: install  ## train for noise, and carry models to the noise of devices
 	$(BIN)/python -m benchmarks nisq

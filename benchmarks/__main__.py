@@ -109,6 +109,18 @@ def images(
 
 
 @app.command()
+def parameters(
+    out: Out = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Count only: no memory of a step.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+) -> None:
+    """Count the parameters of every model, by formula and in the module, and measure their memory."""
+    from benchmarks.parameters.run import run
+
+    run(out or Path("runs/parameters"), quick, file=json)
+
+
+@app.command()
 def publish(runs: Annotated[Path, typer.Option(help="Where the runs are.")] = Path("runs")) -> None:
     """Put the last runs into benchmarks/results, and their tables into the READMEs."""
     from benchmarks.publish import run

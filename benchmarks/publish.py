@@ -9,6 +9,7 @@ from benchmarks import functions, quickstart
 from benchmarks.language import report as language
 from benchmarks.images import report as images
 from benchmarks.nisq import report as nisq
+from benchmarks.parameters import run as parameters
 from benchmarks.report import Results, Table, write
 from benchmarks.speed import report as speed
 
@@ -21,6 +22,7 @@ TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "functions": functions.tables,
     "images": images.tables,
     "nisq": nisq.tables,
+    "parameters": parameters.tables,
     "speed": speed.tables,
     "speed_goals": lambda results: [speed.figures(results)],
     "images_goals": lambda results: [images.goal_table(results)],

@@ -1,0 +1,1 @@
+"""How many parameters every model has for the same inputs and outputs, by formula and by counting, and their memory."""

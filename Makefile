@@ -18,6 +18,7 @@ functions: install  ## fit known functions by L-BFGS
 
 language: install  ## transformers of characters; DATA is a folder with tinyshakespeare.txt
 	$(BIN)/python -m benchmarks language --data-dir $(DATA)
+
 images: install  ## classify digits by one body and many heads
 	$(BIN)/python -m benchmarks images
 

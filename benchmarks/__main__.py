@@ -89,20 +89,30 @@ def language(
     try:
         run(out or Path("runs/language"), seeds=seeds, small=quick, folder=data_dir, file=json, resume=resume)
     except MissingText as error:
+        raise typer.BadParameter(str(error), param_hint="--data-dir") from None
+
+
+@app.command()
 def images(
+    out: Out = None,
     dataset: Annotated[str, typer.Option(help="digits, mnist, fashion-mnist, cifar-10 or cifar-100.")] = "digits",
+    seeds: Seeds = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most, early stopping apart.")] = 40,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes: whether it works.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the published files are; they are not downloaded.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Leave the rows as they are that the file has.")] = False,
+) -> None:
     """Classify images by one convolutional body and heads of all kinds."""
     from benchmarks.images.files import DataError
     from benchmarks.images.run import run
     from benchmarks.images.sets import SETS
+
     if dataset not in SETS:
         raise typer.BadParameter(f"must be one of {', '.join(SETS)}, but is {dataset!r}.", param_hint="--dataset")
+    try:
         run(out or Path("runs/images"), dataset, seeds, epochs, quick, file=json, folder=data_dir, resume=resume)
     except DataError as error:
         raise typer.BadParameter(str(error), param_hint="--data-dir") from None

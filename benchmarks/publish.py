@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import functions, quickstart
-from benchmarks.language import report as language
 from benchmarks.images import report as images
+from benchmarks.language import report as language
 from benchmarks.nisq import report as nisq
 from benchmarks.parameters import run as parameters
 from benchmarks.report import Results, Table, write

@@ -78,6 +78,15 @@ def checked_widths(widths: Sequence[int], *, at_least: int, example: str) -> tup
     return widths
 
 
+def checked_size(argument: str, size: int, *, at_least: int) -> int:
+    """The size, if it is an integer of at least `at_least`."""
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise TypeError(f"Argument `{argument}` must be an integer, such as {max(at_least, 3)}, but is {size!r}.")
+    if size < at_least:
+        raise ValueError(f"Argument `{argument}` must be at least {at_least}, but is {size}.")
+    return size
+
+
 def checked_activation(
     activation: str | Callable[[Tensor], Tensor], *, argument: str = "activation"
 ) -> Callable[[Tensor], Tensor]:

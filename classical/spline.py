@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from classical.mlp import checked_activation, checked_widths
+from classical.mlp import checked_activation, checked_size, checked_widths
 
 Base = str | Callable[[Tensor], Tensor] | None
 
@@ -70,8 +70,8 @@ class BSplineKANLayer(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.in_features = _checked_size("in_features", in_features, at_least=1)
-        self.out_features = _checked_size("out_features", out_features, at_least=1)
+        self.in_features = checked_size("in_features", in_features, at_least=1)
+        self.out_features = checked_size("out_features", out_features, at_least=1)
         _check_grid(grid_size, degree, domain)
         self.grid_size, self.degree, self.domain = grid_size, degree, domain
         self.base = None if base is None else checked_activation(base, argument="base")
@@ -241,18 +241,10 @@ def _on_one_cell(fraction: Tensor, degree: int) -> list[Tensor]:
 
 
 def _check_grid(grid_size: int, degree: int, domain: tuple[float, float]) -> None:
-    _checked_size("grid_size", grid_size, at_least=1)
-    _checked_size("degree", degree, at_least=0)
+    checked_size("grid_size", grid_size, at_least=1)
+    checked_size("degree", degree, at_least=0)
     example = "must be a pair of numbers such as (-1.0, 1.0)"
     if not isinstance(domain, Sequence) or not all(isinstance(end, int | float) for end in domain):
         raise TypeError(f"Argument `domain` {example}, but is {domain!r}.")
     if len(domain) != 2 or not 0 < domain[1] - domain[0] < math.inf:
         raise ValueError(f"Argument `domain` {example}, finite and the lower one first, but is {domain!r}.")
-
-
-def _checked_size(argument: str, size: int, *, at_least: int) -> int:
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise TypeError(f"Argument `{argument}` must be an integer, such as {max(at_least, 3)}, but is {size!r}.")
-    if size < at_least:
-        raise ValueError(f"Argument `{argument}` must be at least {at_least}, but is {size}.")
-    return size

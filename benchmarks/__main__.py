@@ -27,12 +27,21 @@ def quickstart(
 def functions(
     out: Out = None,
     seeds: Seeds = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Outer steps of L-BFGS.")] = 50,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of an hour: whether it works.")] = False,
+    targets: Annotated[
+        str, typer.Option(help="Keys of the functions to compare on, as in exp,j0; by default all.")
+    ] = "",
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave rows as they are that the file has.")] = False,
 ) -> None:
-    """Fit known functions with small QKANs by L-BFGS."""
-    from benchmarks.functions import run
+    """Fit known functions by L-BFGS: small QKANs, and others of as many parameters."""
+    from benchmarks.functions.run import run
+    from benchmarks.functions.targets import BY_KEY
 
-    run(out or Path("runs/functions"), seeds=seeds, steps=steps)
+    keys = [key for key in targets.split(",") if key]
+    if unknown := [key for key in keys if key not in BY_KEY]:
+        raise typer.BadParameter(f"{unknown} are not among {', '.join(BY_KEY)}", param_hint="--targets")
+    run(out or Path("runs/functions"), seeds=seeds, small=quick, targets=keys, file=json, resume=resume)
 
 
 @app.command()

@@ -8,6 +8,8 @@ from pathlib import Path
 from benchmarks import functions, quickstart
 from benchmarks.images import report as images
 from benchmarks.language import report as language
+from benchmarks import quickstart
+from benchmarks.functions import report as functions
 from benchmarks.nisq import report as nisq
 from benchmarks.parameters import run as parameters
 from benchmarks.report import Results, Table, write
@@ -21,6 +23,7 @@ TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "quickstart": quickstart.tables,
     "functions": functions.tables,
     "images": images.tables,
+    "functions_goals": functions.goal_tables,
     "nisq": nisq.tables,
     "parameters": parameters.tables,
     "speed": speed.tables,

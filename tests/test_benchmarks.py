@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 from benchmarks import publish
 from benchmarks.__main__ import app
-from benchmarks.functions import ABLATIONS, CHOSEN, TARGETS
 from benchmarks.plots import plot_activations
 from benchmarks.protocol import RATES, TUNING_SEEDS, predict, ran_on, rmse
 from benchmarks.provenance import provenance
@@ -24,7 +23,7 @@ from benchmarks.report import Results, Table, write
 from benchmarks.series import Forecasting, forecasting, sunspots
 from circuits import pz
 from qkan import QKAN
-from tolerances import EXACT, FOREIGN
+from tolerances import FOREIGN
 
 PARTS = ("train", "validation", "test")
 
@@ -277,46 +276,6 @@ def test_nothing_runs_without_seeds(command, tmp_path):
     result = CliRunner().invoke(app, [command, "--out", str(tmp_path / "none"), "--seeds", "0"])
     assert result.exit_code == 2
     assert not (tmp_path / "none").exists()
-
-
-# Known functions.
-
-
-def test_targets_are_their_formulas():
-    exponential, bessel = (target.function for target in TARGETS)
-    corners = torch.tensor([[0.5, 1.0], [-0.5, 0.0], [1.0, 0.0]], dtype=torch.float64)
-    values = torch.tensor([[math.e**2], [1 / math.e], [1.0]], dtype=torch.float64)
-    torch.testing.assert_close(exponential(corners), values, **EXACT)
-    x = torch.linspace(0, 1, 7, dtype=torch.float64)[:, None]
-    angles = 2 * math.pi * torch.arange(64, dtype=torch.float64) / 64
-    # Bessel's integral; 64 equispaced nodes are exact up to J_64(20) = 1e-25.
-    torch.testing.assert_close(bessel(x), torch.cos(20 * x * angles.sin()).mean(-1, keepdim=True), **EXACT)
-
-
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_samples_fill_the_box_and_follow_their_seed(target):
-    (x, y), again, other = target.sample(200, 0), target.sample(200, 0), target.sample(200, 1)
-    assert x.shape == (200, target.widths[0])
-    assert y.shape == (200, 1)
-    assert target.low <= x.min() < target.low + 0.1
-    assert 0.9 < x.max() <= 1
-    assert torch.equal(x, again[0])
-    assert not x.eq(other[0]).any()
-
-
-def test_the_functions_benchmark_writes_a_row_and_a_line_for_every_target(tmp_path):
-    out = run("functions", tmp_path, "--seeds", "1", "--steps", "1")
-    rows, (fits, ablations) = rows_of(out), tables_of(out)
-    chosen, changed = rows[: len(TARGETS)], rows[len(TARGETS) :]
-    assert {path.name for path in out.iterdir()} == {"report.md", "results.json"}
-    assert [row["target"] for row in chosen] == [line[0] for line in fits] == [target.name for target in TARGETS]
-    assert [CHOSEN.name, *(row["setting"] for row in changed)] == [line[0] for line in ablations]
-    assert [line[0] for line in ablations] == [setting.name for setting in ABLATIONS]
-    for row in rows:
-        assert row.keys() >= {"seed", "engine", "commit", "machine", "parameters", "validation_mse"}
-        assert (row["test_mse"] is None) == (row["setting"] != CHOSEN.name), "ablations must not see test points"
-        assert row["steps"] == 1
-        assert 0 < row["validation_mse"] < 1
 
 
 # Documents.

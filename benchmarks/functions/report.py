@@ -1,0 +1,169 @@
+"""Tables and the report of the functions benchmark, made of rows alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import geometric_mean, median
+from typing import Any
+
+from benchmarks.functions.families import FAMILIES, QKAN_NAME
+from benchmarks.functions.goals import ABLATIONS, CHOSEN, GOALS, Goal
+from benchmarks.functions.protocol import Study
+from benchmarks.functions.targets import TARGETS, Target
+from benchmarks.provenance import provenance
+from benchmarks.report import Results, Table
+
+NAMES = [family.name for family in FAMILIES]
+
+
+def errors(results: Results, target: str, size: int, model: str) -> list[float]:
+    """Test errors of all seeds."""
+    return [row["test_error"] for row in results.where(stage="final", target=target, size=size, model=model)]
+
+
+def sizes(results: Results) -> list[int]:
+    """Numbers of parameters that occur."""
+    return sorted({row["size"] for row in results.where(stage="final")})
+
+
+def measured(results: Results) -> list[Target]:
+    """Targets that occur."""
+    found = {row["target"] for row in results.where(stage="final")}
+    return [target for target in TARGETS if target.key in found]
+
+
+def medians(results: Results, target: Target, size: int) -> dict[str, float]:
+    """Median test error of the families that have a model so small."""
+    found = {name: errors(results, target.key, size, name) for name in NAMES}
+    return {name: median(values) for name, values in found.items() if values}
+
+
+def tables(results: Results) -> list[Table]:
+    """Goals, ablations, who wins at which size, and every target at the largest one."""
+    parts = goal_tables(results)
+    if sizes(results):
+        parts += [summary(results), by_target(results, sizes(results)[-1])]
+    return parts
+
+
+def goal_tables(results: Results) -> list[Table]:
+    """What single QKANs reach, and what it depends on."""
+    return [goal_table(results), ablation_table(results)]
+
+
+def goal_table(results: Results) -> Table:
+    """Test errors of single QKANs beside their goals."""
+    columns = ["target", "model", "parameters", "steps", "test MSE, median", "min", "max", "goal", "seconds a seed"]
+    return Table("Function fitting", columns, [line for goal in GOALS if (line := _goal_line(results, goal))])
+
+
+def _goal_line(results: Results, goal: Goal) -> list[str]:
+    rows = results.where(stage="goal", target=goal.target.key, setting=goal.name)
+    if not rows:
+        return []
+    found, seconds = [row["test_mse"] for row in rows], median(row["seconds"] for row in rows)
+    figures = [f"{median(found):.1e}", f"{min(found):.1e}", f"{max(found):.1e}", f"{goal.bound:.0e}"]
+    first = rows[0]
+    return [
+        goal.target.label,
+        first["model"],
+        str(first["parameters"]),
+        str(first["steps"]),
+        *figures,
+        f"{seconds:.1f}",
+    ]
+
+
+def ablation_table(results: Results) -> Table:
+    """Validation errors with one thing changed at a time."""
+    lines = []
+    for goal in ABLATIONS:
+        rows = results.where(stage="goal", target=goal.target.key, setting=goal.name)
+        found = [row["validation_mse"] for row in rows]
+        lines += [[goal.name, f"{median(found):.1e}", f"{min(found):.1e}", f"{max(found):.1e}"]] if found else []
+    columns = ["one thing changed", "validation MSE, median", "min", "max"]
+    return Table(f"What matters for {CHOSEN.target.label}", columns, lines)
+
+
+def summary(results: Results) -> Table:
+    """How often a family has the smallest median, and how far off it is on average, at every size."""
+    lines = []
+    for name in NAMES:
+        line = [name]
+        for size in sizes(results):
+            found = [medians(results, target, size) for target in measured(results)]
+            taking_part = [values for values in found if name in values]
+            wins = sum(name == min(values, key=values.__getitem__) for values in taking_part)
+            behind = geometric_mean([values[name] / min(values.values()) for values in taking_part] or [math.nan])
+            line.append(f"{wins}/{len(taking_part)}, {behind:.2g}x")
+        lines.append(line)
+    columns = ["model", *(f"≤ {size} parameters" for size in sizes(results))]
+    return Table("Targets won, and error over that of the winner (geometric mean)", columns, lines)
+
+
+def by_target(results: Results, size: int) -> Table:
+    """Error of every family on every target, with the winner."""
+    lines = []
+    for target in measured(results):
+        found = {name: errors(results, target.key, size, name) for name in NAMES}
+        values = medians(results, target, size)
+        winner = min(values, key=values.__getitem__)
+        lines.append([f"{target.key}: {target.label}", *(_spread(found[name]) for name in NAMES), winner])
+    columns = ["target", *NAMES, "best"]
+    return Table(f"Relative error on test points, at most {size} parameters: median [min..max]", columns, lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{median(values):.1e} [{min(values):.0e}..{max(values):.0e}]" if values else "-"
+
+
+def choices(results: Results) -> Table:
+    """Which variant was chosen how often at every size."""
+    rows: Sequence[Mapping[str, Any]] = results.where(stage="final", seed=0)
+    lines = [
+        [f"{family.name}: {variant}"]
+        + [str(sum(_is(row, family.name, variant, size) for row in rows)) for size in sizes(results)]
+        for family in FAMILIES
+        for variant in family.variants
+    ]
+    return Table("Variants chosen", ["variant", *(f"≤ {size} parameters" for size in sizes(results))], lines)
+
+
+def _is(row: Mapping[str, Any], model: str, variant: str, size: int) -> bool:
+    return (row["model"], row["variant"], row["size"]) == (model, variant, size)
+
+
+def losses(results: Results) -> str:
+    """Where QKAN has not the smallest median at the largest size."""
+    size = sizes(results)[-1]
+    lost = []
+    for target in measured(results):
+        values = medians(results, target, size)
+        best = min(values, key=values.__getitem__)
+        if best != QKAN_NAME and QKAN_NAME in values:
+            lost.append(f"{target.key} ({values[QKAN_NAME] / values[best]:.2g} times the error of the {best})")
+    return ", ".join(lost) or "nowhere"
+
+
+def report(results: Results, study: Study, seeds: int) -> str:
+    """The Markdown report."""
+    train, validation, test = study.points
+    parts = [
+        "# Function fitting",
+        f"{train} training, {validation} validation and {test} test points, uniform on the box and drawn anew for each "
+        f"of {seeds} seeds; inputs scaled to [-1, 1]; float64, L-BFGS on the full batch with strong Wolfe line search "
+        f"and {CHOSEN.history} curvature pairs, outer steps of 20 iterations; the weights of the best validation step "
+        "are kept.",
+        *(table.markdown() for table in tables(results)),
+    ]
+    if sizes(results):
+        parts += [
+            "The comparison: values standardised by the training points, errors in units of their deviation. Every "
+            f"family has {len(FAMILIES[0].variants)} trials at every size, with one seed that is not reported, "
+            f"{study.tuning_steps} outer steps and validation points only, and then {study.steps} outer steps a seed. "
+            "Models are as wide, or with one layer as fine, as the number of parameters allows; what does not fit is "
+            f"left out. With at most {sizes(results)[-1]} parameters a QKAN loses on: {losses(results)}.",
+            "![Error against parameters](functions.png)",
+            choices(results).markdown(),
+        ]
+    parts.append(f"Commit {provenance()['commit']}. Machine: {provenance()['machine']}.")
+    return "\n\n".join(parts) + "\n"

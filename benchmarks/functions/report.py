@@ -160,8 +160,9 @@ def report(results: Results, study: Study, seeds: int) -> str:
             "The comparison: values standardised by the training points, errors in units of their deviation. Every "
             f"family has {len(FAMILIES[0].variants)} trials at every size, with one seed that is not reported, "
             f"{study.tuning_steps} outer steps and validation points only, and then {study.steps} outer steps a seed. "
-            "Models are as wide, or with one layer as fine, as the number of parameters allows; what does not fit is "
-            f"left out. With at most {sizes(results)[-1]} parameters a QKAN loses on: {losses(results)}.",
+            "Models are as wide, or where they are one edge as fine, as the number of parameters allows; what does not "
+            "fit is left out. Steps are equal, seconds are not. "
+            f"With at most {sizes(results)[-1]} parameters a QKAN loses on: {losses(results)}.",
             "![Error against parameters](functions.png)",
             choices(results).markdown(),
         ]

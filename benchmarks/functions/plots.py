@@ -5,7 +5,7 @@ from statistics import median
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.functions.families import FOURIER_NAME, MLP_NAME, QKAN_NAME, SPLINE_NAME
 from benchmarks.functions.report import measured
@@ -37,7 +37,7 @@ def plot(path: Path, results: Results) -> None:
     for axis in axes.flat[len(targets) - columns : len(targets)]:
         axis.tick_params(labelbottom=True)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=len(LINES), frameon=False, fontsize=10)
+    figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(LINES), frameon=False, fontsize=10)
     figure.supxlabel("trained parameters", fontsize=10)
     figure.supylabel("error on test points / deviation of the values", fontsize=10)
     figure.savefig(path, dpi=130)
@@ -56,8 +56,8 @@ def _panel(axis: Axes, target: Target, results: Results) -> None:
     axis.set_yscale("log")
     axis.set_xticks([30, 100, 300], ["30", "100", "300"])
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_locator(LogLocator(numticks=6))
-    axis.yaxis.set_minor_formatter(NullFormatter())
+    axis.yaxis.set_major_locator(LogLocator(numticks=8))
+    axis.yaxis.set_minor_locator(NullLocator())
     axis.tick_params(labelsize=8, length=2)
     axis.set_title(f"{target.key}:  {target.label}" if target.key[0] == "I" else target.label, fontsize=8.5, pad=3)
     axis.grid(color="0.92", linewidth=0.6)

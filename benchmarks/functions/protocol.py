@@ -38,9 +38,9 @@ class Study:
     targets: tuple[Target, ...] = TARGETS
     sizes: tuple[int, ...] = (30, 80, 200, 500)
     points: tuple[int, int, int] = (1000, 500, 1000)
-    steps: int = 16
-    tuning_steps: int = 8
-    most_steps: int = 400
+    steps: int = 14
+    tuning_steps: int = 7
+    most_steps: int = 300
 
     @property
     def cells(self) -> list[tuple[Target, int, Family]]:
@@ -79,7 +79,7 @@ def _once(
     seed: int,
     results: Results,
 ) -> None:
-    """One row, unless it is there: a trial has its own seed and half of the steps, and sees no test points."""
+    """One row, unless it is there: a trial has its own seed and fewer steps, and sees no test points."""
     stage, steps = ("tuning", study.tuning_steps) if seed == TUNING_SEED else ("final", study.steps)
     row = {"stage": stage, **cell, "variant": variant, "seed": seed, "steps": steps}
     if results.where(**row):

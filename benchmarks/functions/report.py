@@ -158,7 +158,7 @@ def report(results: Results, study: Study, seeds: int) -> str:
     if sizes(results):
         parts += [
             "The comparison: values standardised by the training points, errors in units of their deviation. Every "
-            f"family has {len(FAMILIES[0].variants)} trials at every size, with one seed that is not reported, "
+            f"family has {len(FAMILIES[0].variants)} trials at every size, with two seeds that are not reported, "
             f"{study.tuning_steps} outer steps and validation points only, and then {study.steps} outer steps a seed. "
             "Models are as wide, or where they are one edge as fine, as the number of parameters allows; what does not "
             "fit is left out. Steps are equal, seconds are not. "

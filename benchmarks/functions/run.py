@@ -10,7 +10,7 @@ from rich.progress import Progress
 from benchmarks.functions.families import fitting
 from benchmarks.functions.goals import EVERYTHING, reach
 from benchmarks.functions.plots import plot
-from benchmarks.functions.protocol import Study, measure
+from benchmarks.functions.protocol import TUNING_SEEDS, Study, measure
 from benchmarks.functions.report import report, tables
 from benchmarks.functions.targets import BESSEL, BY_KEY, EXPONENTIAL
 from benchmarks.report import Results, progress_bars, write
@@ -61,7 +61,7 @@ def _goals(study: Study, seeds: int, results: Results, progress: Progress) -> No
 def _comparison(study: Study, seeds: int, results: Results, progress: Progress) -> None:
     for target in study.targets:
         cells = [cell for cell in study.cells if cell[0] is target]
-        fits = sum(len(fitting(family, target.inputs, size)) + seeds for _, size, family in cells)
+        fits = sum(len(TUNING_SEEDS) * len(fitting(family, target.inputs, size)) + seeds for _, size, family in cells)
         task = progress.add_task(target.label, total=fits)
         for _, size, family in cells:
             measure(study, target, size, family, seeds, results, lambda task=task: progress.advance(task))

@@ -48,7 +48,7 @@ CHOSEN = Goal("as above", EXPONENTIAL, (2, 5, 1), (3,), bound=1e-5)
 GOALS = (
     CHOSEN,
     replace(CHOSEN, name="trained longer", steps=300, bound=1e-7),
-    replace(CHOSEN, name="extended", reps=(3, 6, 10, 20), steps=60, bound=1e-7),
+    replace(CHOSEN, name="extended", reps=(3, 6, 10, 20), steps=50, bound=1e-7),
     replace(CHOSEN, name="one edge", target=BESSEL, widths=(1, 1), reps=(6,), bound=1e-6),
 )
 ABLATIONS = (

@@ -9,7 +9,7 @@ from statistics import mean
 import torch
 from torch import Tensor
 
-from benchmarks.functions import TARGETS
+from benchmarks.functions.targets import EXPONENTIAL
 from benchmarks.protocol import ran_on
 from benchmarks.report import Results
 from circuits import engines, pz
@@ -41,7 +41,7 @@ class Task:
 
 def task(train: int = 256, validation: int = 256, test: int = 512) -> Task:
     """exp(sin(pi x) + y^2) on [-1, 1]^2; the scale is that of the training part."""
-    parts = [TARGETS[0].sample(count, seed) for seed, count in enumerate((train, validation, test))]
+    parts = [EXPONENTIAL.sample(count, seed) for seed, count in enumerate((train, validation, test))]
     centre, deviation = parts[0][1].mean(), parts[0][1].std()
     return Task(*((x, (y - centre) / deviation) for x, y in parts))
 

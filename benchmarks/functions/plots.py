@@ -39,7 +39,7 @@ def plot(path: Path, results: Results) -> None:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside upper center", ncols=len(LINES), frameon=False, fontsize=10)
     figure.supxlabel("trained parameters", fontsize=10)
-    figure.supylabel("error on test points / deviation of the values", fontsize=10)
+    figure.supylabel("relative error on test points", fontsize=10)
     figure.savefig(path, dpi=130)
 
 

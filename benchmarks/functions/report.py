@@ -25,9 +25,9 @@ def sizes(results: Results) -> list[int]:
     return sorted({row["size"] for row in results.where(stage="final")})
 
 
-def measured(results: Results) -> list[Target]:
-    """Targets that occur."""
-    found = {row["target"] for row in results.where(stage="final")}
+def measured(results: Results, size: int | None = None) -> list[Target]:
+    """Targets that occur, at any size or at this one."""
+    found = {row["target"] for row in results.where(stage="final") if size in (None, row["size"])}
     return [target for target in TARGETS if target.key in found]
 
 
@@ -103,7 +103,7 @@ def summary(results: Results) -> Table:
 def by_target(results: Results, size: int) -> Table:
     """Error of every family on every target, with the winner."""
     lines = []
-    for target in measured(results):
+    for target in measured(results, size):
         found = {name: errors(results, target.key, size, name) for name in NAMES}
         values = medians(results, target, size)
         winner = min(values, key=values.__getitem__)
@@ -136,7 +136,7 @@ def losses(results: Results) -> str:
     """Where QKAN has not the smallest median at the largest size."""
     size = sizes(results)[-1]
     lost = []
-    for target in measured(results):
+    for target in measured(results, size):
         values = medians(results, target, size)
         best = min(values, key=values.__getitem__)
         if best != QKAN_NAME and QKAN_NAME in values:

@@ -6,9 +6,7 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: run functions language nisq speed peers install test test-slow lint format clean
-.PHONY: run functions images nisq speed peers install test test-slow lint format clean
-.PHONY: run functions images parameters nisq speed peers install test test-slow lint format clean
+.PHONY: run functions images language nisq parameters sequences speed peers install test test-slow lint format clean
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart

@@ -1,10 +1,8 @@
 """Classical baselines in plain torch."""
 
 from classical.fourier import FourierKAN, FourierKANLayer
-from classical.lstm import LSTM
 from classical.mlp import MLP
 from classical.recurrent import GRU, LSTM
 from classical.spline import BSplineKAN, BSplineKANLayer
 
-__all__ = ["GRU", "LSTM", "MLP", "BSplineKAN", "BSplineKANLayer"]
-__all__ = ["LSTM", "MLP", "BSplineKAN", "BSplineKANLayer", "FourierKAN", "FourierKANLayer"]
+__all__ = ["GRU", "LSTM", "MLP", "BSplineKAN", "BSplineKANLayer", "FourierKAN", "FourierKANLayer"]

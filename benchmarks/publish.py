@@ -5,11 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import functions, quickstart
-from benchmarks.images import report as images
-from benchmarks.language import report as language
 from benchmarks import quickstart
 from benchmarks.functions import report as functions
+from benchmarks.images import report as images
+from benchmarks.language import report as language
 from benchmarks.nisq import report as nisq
 from benchmarks.parameters import run as parameters
 from benchmarks.report import Results, Table, write
@@ -22,16 +21,16 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "quickstart": quickstart.tables,
     "functions": functions.tables,
-    "images": images.tables,
     "functions_goals": functions.goal_tables,
+    "images": images.tables,
+    "images_goals": lambda results: [images.goal_table(results)],
+    "language": language.tables,
+    "language_goals": lambda results: [language.goal_table(results)],
     "nisq": nisq.tables,
+    "nisq_goals": lambda results: [nisq.goal_table(results)],
     "parameters": parameters.tables,
     "speed": speed.tables,
     "speed_goals": lambda results: [speed.figures(results)],
-    "images_goals": lambda results: [images.goal_table(results)],
-    "nisq_goals": lambda results: [nisq.goal_table(results)],
-    "language": language.tables,
-    "language_goals": lambda results: [language.goal_table(results)],
 }
 """What a block of a document shows, by its name, which begins with that of the benchmark."""
 

@@ -107,6 +107,7 @@ class QKANLSTMCell(LSTMCell):
         frozen: families of parameters held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -131,12 +132,13 @@ class QKANLSTMCell(LSTMCell):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         sizes = _checked_sizes(input_size, hidden_size, proj_size)
         maps = input_size, proj_size or hidden_size, 4 * hidden_size
-        gates = QKANGates(maps, circuit, base, bias, share, frozen, engine, init_scale, device, dtype)
+        gates = QKANGates(maps, circuit, base, bias, share, frozen, engine, init_scale, init_angle, device, dtype)
         super().__init__(gates, sizes, device, dtype)
 
 
@@ -155,6 +157,7 @@ class HQKANLSTMCell(LSTMCell):
         frozen: families of parameters of the latent layers held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -175,12 +178,15 @@ class HQKANLSTMCell(LSTMCell):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         sizes = _checked_sizes(input_size, hidden_size, proj_size)
         maps = input_size, proj_size or hidden_size, 4 * hidden_size
-        gates = HQKANGates(maps, latent, circuit, base, bias, share, frozen, engine, init_scale, device, dtype)
+        gates = HQKANGates(
+            maps, latent, circuit, base, bias, share, frozen, engine, init_scale, init_angle, device, dtype
+        )
         super().__init__(gates, sizes, device, dtype)
 
 
@@ -201,6 +207,7 @@ class QKANGRUCell(nn.Module):
         frozen: families of parameters held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -219,13 +226,14 @@ class QKANGRUCell(nn.Module):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, _ = _checked_sizes(input_size, hidden_size, 0)
         maps = input_size, hidden_size, 3 * hidden_size
-        options = (circuit, base, bias, share, frozen, engine, init_scale, device, dtype)
+        options = (circuit, base, bias, share, frozen, engine, init_scale, init_angle, device, dtype)
         self.gates = QKANGates(maps, *options, hidden_bias=bias)  # which is not redundant: r multiplies it
         self.state_sizes: tuple[int, ...] = (hidden_size,)
 

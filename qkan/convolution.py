@@ -52,6 +52,7 @@ class QKANConv2d(nn.Module):
         frozen: families of parameters held at their initial value; see `QKANLayer`.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start; see `DARUAN`.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -74,6 +75,7 @@ class QKANConv2d(nn.Module):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -85,7 +87,7 @@ class QKANConv2d(nn.Module):
         self._margins = _margins(padding, self.kernel_size, self.stride, self.dilation)
         inputs = self.kernel_size[0] * self.kernel_size[1] * in_channels
         self.layer = QKANLayer(
-            inputs, out_channels, circuit, base, bias, share, frozen, engine, init_scale, device, dtype
+            inputs, out_channels, circuit, base, bias, share, frozen, engine, init_scale, init_angle, device, dtype
         )
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

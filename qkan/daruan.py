@@ -19,7 +19,7 @@ class DARUAN(nn.Module):
     r"""The activations $f_{oi}(x_i)$ of a circuit on every edge, from `(*batch, in)` to `(*batch, out, in)`.
 
     One parameter is allocated for every slot of the circuit: of shape `(out, in, n)`, or smaller where edges share.
-    Angles start uniform on $[-\pi, \pi)$, the scales of data at `init_scale` and their shifts at 0.
+    Angles start uniform on [-`init_angle`, `init_angle`), the scales of data at `init_scale` and their shifts at 0.
 
     Args:
         in_features: size of the last dimension of the input.
@@ -34,6 +34,8 @@ class DARUAN(nn.Module):
             frequency; for targets that oscillate in [-1, 1], $\pi$ or more trains better and makes gradients larger.
             Well below 1 activations start nearly flat, and a layer's weights large; those of less variance than
             `initialise.FLAT` add less than their part.
+        init_angle: how far from 0 angles start at most. Near 0 activations of `real` and `mix` start like minus the sine of
+            all scales times x, almost linear, which recurrent networks like; those of the others start flat.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -54,6 +56,7 @@ class DARUAN(nn.Module):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -64,7 +67,8 @@ class DARUAN(nn.Module):
         self.circuit = circuit
         self.share = share
         self.frozen = check_frozen(frozen, circuit.slots)
-        self.init_scale = _finite(init_scale)
+        self.init_scale = _finite(init_scale=init_scale)
+        self.init_angle = _finite(init_angle=init_angle)
         self.engine = engine
         grid = _grid(share, in_features, out_features)
         for name, length in circuit.slots.items():
@@ -96,7 +100,7 @@ class DARUAN(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the slots anew, from `generator` or torch's global one."""
         grid = _grid(self.share, self.in_features, self.out_features)
-        for name, value in draw_slots(self.circuit, grid, self.init_scale, generator).items():
+        for name, value in draw_slots(self.circuit, grid, self.init_scale, self.init_angle, generator).items():
             self.get_parameter(name).copy_(value)
 
     def slots(self) -> dict[str, Tensor]:
@@ -169,10 +173,11 @@ def check_width(x: Tensor, in_features: int) -> None:
         raise ValueError(f"Argument `x` must have shape (*batch, {in_features}), but has shape {tuple(x.shape)}.")
 
 
-def _finite(init_scale: float) -> float:
-    if not isinstance(init_scale, (int, float)) or isinstance(init_scale, bool) or not math.isfinite(init_scale):
-        raise ValueError(f"Argument `init_scale` must be a finite number, but is {init_scale!r}.")
-    return float(init_scale)
+def _finite(**numbers: Any) -> float:
+    ((name, number),) = numbers.items()
+    if not isinstance(number, (int, float)) or isinstance(number, bool) or not math.isfinite(number):
+        raise ValueError(f"Argument `{name}` must be a finite number, but is {number!r}.")
+    return float(number)
 
 
 def _grid(share: Share, in_features: int, out_features: int) -> tuple[int, int]:

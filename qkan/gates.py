@@ -47,6 +47,7 @@ class QKANGates(nn.Module):
         frozen: families of parameters held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
         hidden_bias: whether the layer of h has one, too, which is redundant where the two are just added.
@@ -62,6 +63,7 @@ class QKANGates(nn.Module):
         frozen: Iterable[str],
         engine: str | Engine,
         init_scale: float,
+        init_angle: float,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
         hidden_bias: bool = False,
@@ -69,7 +71,7 @@ class QKANGates(nn.Module):
         super().__init__()
         inputs, hidden, outputs = sizes
         frozen = frozen if isinstance(frozen, str) else tuple(frozen)
-        options = (engine, init_scale, device, dtype)
+        options = (engine, init_scale, init_angle, device, dtype)
         self.input = QKANLayer(inputs, outputs, circuit, base, bias, _groups(share, inputs), frozen, *options)
         held = tuple(name for name in frozen if hidden_bias or name != "bias")
         self.hidden = QKANLayer(hidden, outputs, circuit, base, hidden_bias, _groups(share, hidden), held, *options)
@@ -119,6 +121,7 @@ class HQKANGates(nn.Module):
         frozen: families of parameters of the latent layers held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
     """
@@ -134,13 +137,26 @@ class HQKANGates(nn.Module):
         frozen: Iterable[str],
         engine: str | Engine,
         init_scale: float,
+        init_angle: float,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
         self.inputs, hidden, outputs = sizes
         self.net = HQKAN(
-            self.inputs + hidden, outputs, latent, circuit, base, bias, share, frozen, engine, init_scale, device, dtype
+            self.inputs + hidden,
+            outputs,
+            latent,
+            circuit,
+            base,
+            bias,
+            share,
+            frozen,
+            engine,
+            init_scale,
+            init_angle,
+            device,
+            dtype,
         )
 
     def before(self, x: Tensor) -> Tensor:

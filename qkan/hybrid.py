@@ -53,6 +53,7 @@ class HQKAN(nn.Module):
         frozen: families of the QKAN's parameters held at their initial value; see `QKANLayer`.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start; see `DARUAN`.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -76,6 +77,7 @@ class HQKAN(nn.Module):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -84,7 +86,7 @@ class HQKAN(nn.Module):
         widths = latent_widths(in_features, out_features) if latent is None else _checked(latent)
         self.in_features, self.out_features = in_features, out_features
         self.encoder = nn.Linear(in_features, widths[0], bias, device, dtype)
-        self.latent = QKAN(widths, circuit, base, bias, share, frozen, engine, init_scale, device, dtype)
+        self.latent = QKAN(widths, circuit, base, bias, share, frozen, engine, init_scale, init_angle, device, dtype)
         self.decoder = nn.Linear(widths[-1], out_features, bias, device, dtype)
         self._reset_maps()
 

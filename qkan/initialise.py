@@ -27,11 +27,15 @@ _MOST_NODES = 2**14
 
 
 def draw_slots(
-    circuit: Circuit, grid: tuple[int, ...], init_scale: float = 1.0, generator: torch.Generator | None = None
+    circuit: Circuit,
+    grid: tuple[int, ...],
+    init_scale: float = 1.0,
+    init_angle: float = math.pi,
+    generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    r"""Initial slots `(*grid, n)`, float64: angles uniform on $[-\pi, \pi)$, scales `init_scale`, shifts 0."""
+    """Initial slots `(*grid, n)`, float64: angles uniform up to `init_angle`, scales `init_scale`, shifts 0."""
     slots = {
-        name: (2 * torch.rand(*grid, length, dtype=torch.float64, generator=generator) - 1) * math.pi
+        name: (2 * torch.rand(*grid, length, dtype=torch.float64, generator=generator) - 1) * init_angle
         for name, length in circuit.slots.items()
     }
     for encoding in circuit.encodings:

@@ -43,6 +43,7 @@ class QKANLayer(nn.Module):
         frozen: families held at their initial value: slot names, "weight", "base_weight", "bias".
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start; see `DARUAN`.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -71,6 +72,7 @@ class QKANLayer(nn.Module):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -81,7 +83,9 @@ class QKANLayer(nn.Module):
             raise ValueError(f"Argument `circuit` has slots named {sorted(taken)} like the layer's own: rename them.")
         frozen = check_frozen(frozen, [*circuit.slots, *own])
         slots = [name for name in frozen if name in circuit.slots]
-        self.activation = DARUAN(in_features, out_features, circuit, share, slots, engine, init_scale, device, dtype)
+        self.activation = DARUAN(
+            in_features, out_features, circuit, share, slots, engine, init_scale, init_angle, device, dtype
+        )
         self.in_features, self.out_features = in_features, out_features
         self.base = _function(base)
         shapes = {

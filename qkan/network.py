@@ -26,6 +26,7 @@ class QKAN(nn.Sequential):
         frozen: families of parameters held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start; see `DARUAN`.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
     """
@@ -40,6 +41,7 @@ class QKAN(nn.Sequential):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -49,7 +51,9 @@ class QKAN(nn.Sequential):
         frozen = frozen if isinstance(frozen, str) else tuple(frozen)
         super().__init__(
             *(
-                QKANLayer(inputs, outputs, circuit, base, bias, share, frozen, engine, init_scale, device, dtype)
+                QKANLayer(
+                    inputs, outputs, circuit, base, bias, share, frozen, engine, init_scale, init_angle, device, dtype
+                )
                 for inputs, outputs in pairwise(widths)
             )
         )

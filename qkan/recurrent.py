@@ -144,6 +144,7 @@ class QKANLSTM(Recurrent):
         frozen: families of parameters held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -172,6 +173,7 @@ class QKANLSTM(Recurrent):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -187,6 +189,7 @@ class QKANLSTM(Recurrent):
                 frozen=frozen,
                 engine=engine,
                 init_scale=init_scale,
+                init_angle=init_angle,
                 device=device,
                 dtype=dtype,
             )
@@ -213,6 +216,7 @@ class HQKANLSTM(Recurrent):
         frozen: families of parameters of the latent layers held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -237,6 +241,7 @@ class HQKANLSTM(Recurrent):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -253,6 +258,7 @@ class HQKANLSTM(Recurrent):
                 frozen=frozen,
                 engine=engine,
                 init_scale=init_scale,
+                init_angle=init_angle,
                 device=device,
                 dtype=dtype,
             )
@@ -277,6 +283,7 @@ class QKANGRU(Recurrent):
         frozen: families of parameters held at their initial value.
         engine: name of an engine or an engine.
         init_scale: where trainable scales of data start.
+        init_angle: angles start within plus and minus this; see `DARUAN`.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -299,6 +306,7 @@ class QKANGRU(Recurrent):
         frozen: Iterable[str] = (),
         engine: str | Engine = "auto",
         init_scale: float = 1.0,
+        init_angle: float = torch.pi,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -313,6 +321,7 @@ class QKANGRU(Recurrent):
                 frozen=frozen,
                 engine=engine,
                 init_scale=init_scale,
+                init_angle=init_angle,
                 device=device,
                 dtype=dtype,
             )

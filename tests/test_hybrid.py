@@ -63,7 +63,7 @@ def test_linear_parts_and_no_weights_of_activations_make_a_linear_map():
 
 
 def test_arguments_reach_the_latent_layers():
-    arguments = rpz(2), "tanh", False, 2, ["scale", "weight"], "reference", 0.5, "cpu", F64
+    arguments = rpz(2), "tanh", False, 2, ["scale", "weight"], "reference", 0.5, 1.0, "cpu", F64
     model, twin = HQKAN(9, 8, [4, 3, 2], *arguments), QKAN([4, 3, 2], *arguments)
     assert repr(model.latent) == repr(twin)
     assert model.encoder.bias is None

@@ -63,6 +63,13 @@ def test_weights_of_flat_activations_stay_small():
     assert max(layer.weight.abs().max().item() for layer in layers) <= math.sqrt(0.5 / FLAT) + 1e-9
 
 
+@pytest.mark.parametrize("ansatz", ["real", "mix"])
+def test_without_angles_real_and_mix_start_as_a_sine(ansatz):
+    activation = DARUAN(1, 1, ANSATZE[ansatz](2), init_scale=0.3, init_angle=0.0, dtype=F64)
+    x = torch.linspace(-3, 3, 50, dtype=F64)[:, None]
+    torch.testing.assert_close(activation(x)[:, 0], -torch.sin(0.6 * x), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("init_scale", [1.0, 2.0, math.pi])
 @pytest.mark.parametrize("share", [None, "out", "in", 5], ids=str)
 @pytest.mark.parametrize("ansatz", [name for name in ANSATZE if name != "px"])

@@ -34,8 +34,8 @@ class DARUAN(nn.Module):
             frequency; for targets that oscillate in [-1, 1], $\pi$ or more trains better and makes gradients larger.
             Well below 1 activations start nearly flat, and a layer's weights large; those of less variance than
             `initialise.FLAT` add less than their part.
-        init_angle: how far from 0 angles start at most. Near 0 activations of `real` and `mix` start like minus the sine of
-            all scales times x, almost linear, which recurrent networks like; those of the others start flat.
+        init_angle: how far from 0 angles start at most. Near 0 activations of `real` and `mix` start like the sine of
+            minus all scales times x, almost linear, which recurrent networks like; those of the others start flat.
         device: of the parameters.
         dtype: of the parameters.
 

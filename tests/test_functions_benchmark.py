@@ -14,22 +14,14 @@ from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
 from benchmarks.functions import goals, protocol
-from benchmarks.functions.families import (
-    FAMILIES,
-    FOURIER_NAME,
-    MLP_NAME,
-    QKAN_NAME,
-    SPLINE_NAME,
-    build,
-    fitting,
-    growth,
-)
+from benchmarks.functions.families import FAMILIES, FOURIER_NAME, MLP_NAME, QKAN_NAME, SPLINE_NAME
 from benchmarks.functions.goals import ABLATIONS, CHOSEN, EVERYTHING, GOALS
 from benchmarks.functions.protocol import TUNING_SEEDS, Study, loss
 from benchmarks.functions.report import losses, medians, report, summary, tables
 from benchmarks.functions.run import QUICK
 from benchmarks.functions.targets import BESSEL, BY_KEY, EXPONENTIAL, FEYNMAN, PAPERS, SPECIAL, TARGETS
 from benchmarks.report import Results
+from benchmarks.sizes import build, fitting, growth
 from classical import BSplineKANLayer, FourierKANLayer
 from qkan import QKANLayer, parameter_count
 from tolerances import EXACT

@@ -1,62 +1,24 @@
 """Who takes part: kinds of models, each in as many variants, as large as a number of parameters allows."""
 
 import math
-from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import nn
 
+from benchmarks.sizes import Family, Make
 from circuits import rpz
 from classical import MLP, BSplineKANLayer, FourierKAN
-from qkan import QKAN, parameter_count
+from qkan import QKAN
 
 QKAN_NAME, SPLINE_NAME, FOURIER_NAME, MLP_NAME = "QKAN", "B-spline KAN", "Fourier KAN", "MLP"
-
-Make = Callable[[int, int, str], nn.Module]
-"""A model from the number of inputs, the number that grows with the size, and the device; one output, float64."""
 
 Network = Callable[[Sequence[int], int, float, str], nn.Module]
 """A KAN from widths, fineness, scale and device."""
 
 HALF = math.pi / 2
 """First frequency with which [-1, 1] is half a period, so that both ends are free."""
-
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of model.
-
-    Args:
-        name: as tables show it.
-        variants: label to how the model is made; as many as every other family has.
-    """
-
-    name: str
-    variants: Mapping[str, Make]
-
-
-@cache
-def growth(make: Make, inputs: int, size: int) -> int:
-    """The largest number that `make` can be given with at most `size` trainable parameters; 0 if there is none."""
-    return bisect_right(range(1, size + 1), size, key=lambda number: _count(make(inputs, number, "meta")))
-
-
-def build(make: Make, inputs: int, size: int) -> nn.Module:
-    """The largest model of at most `size` parameters."""
-    return make(inputs, growth(make, inputs, size), "cpu")
-
-
-def fitting(family: Family, inputs: int, size: int) -> Mapping[str, Make]:
-    """The variants that have a model so small."""
-    return {label: make for label, make in family.variants.items() if growth(make, inputs, size)}
-
-
-def _count(model: nn.Module) -> int:
-    return sum(parameter_count(model).values())
 
 
 def _qkan(widths: Sequence[int], reps: int, scale: float, device: str) -> nn.Module:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.functions.families import FAMILIES, Family, build, fitting, growth
+from benchmarks.functions.families import FAMILIES
 from benchmarks.functions.targets import TARGETS, Target
 from benchmarks.protocol import ran_on
 from benchmarks.report import Results
+from benchmarks.sizes import Family, build, fitting, growth
 from qkan import fit, parameter_count
 
 TUNING_SEEDS = (1000, 1001)

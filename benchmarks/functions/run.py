@@ -7,13 +7,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.functions.families import fitting
 from benchmarks.functions.goals import EVERYTHING, reach
 from benchmarks.functions.plots import plot
 from benchmarks.functions.protocol import TUNING_SEEDS, Study, measure
 from benchmarks.functions.report import report, tables
 from benchmarks.functions.targets import BESSEL, BY_KEY, EXPONENTIAL
 from benchmarks.report import Results, progress_bars, write
+from benchmarks.sizes import fitting
 
 QUICK = Study((EXPONENTIAL, BESSEL), sizes=(30, 80), points=(64, 32, 32), steps=1, tuning_steps=1, most_steps=1)
 

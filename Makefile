@@ -23,6 +23,9 @@ images: install  ## classify digits by one body and many heads
 parameters: install  ## count the parameters of every model
 	$(BIN)/python -m benchmarks parameters
 
+sequences: install  ## forecast series with recurrent networks of matched size; an hour
+	$(BIN)/python -m benchmarks sequences
+
 nisq: install  ## train for noise, and carry models to the noise of devices
 	$(BIN)/python -m benchmarks nisq
 

@@ -140,6 +140,26 @@ def parameters(
 
 
 @app.command()
+def sequences(
+    out: Out = None,
+    seeds: Seeds = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of an hour: whether it works.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Files of Milan's telecommunications, instead of synthetic traffic.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave the rows as they are that the file has.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Trainings at a time; by default one a processor, 0 in this process.")
+    ] = None,
+) -> None:
+    """Forecast series with recurrent networks of matched size."""
+    from benchmarks.sequences.run import run
+
+    run(out or Path("runs/sequences"), seeds, quick, data_dir, json, resume, workers)
+
+
+@app.command()
 def publish(runs: Annotated[Path, typer.Option(help="Where the runs are.")] = Path("runs")) -> None:
     """Put the last runs into benchmarks/results, and their tables into the READMEs."""
     from benchmarks.publish import run

@@ -12,6 +12,7 @@ from benchmarks.language import report as language
 from benchmarks.nisq import report as nisq
 from benchmarks.parameters import run as parameters
 from benchmarks.report import Results, Table, write
+from benchmarks.sequences import report as sequences
 from benchmarks.speed import report as speed
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,8 @@ TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "nisq": nisq.tables,
     "nisq_goals": lambda results: [nisq.goal_table(results)],
     "parameters": parameters.tables,
+    "sequences": sequences.tables,
+    "sequences_goals": lambda results: [sequences.goal_table(results)],
     "speed": speed.tables,
     "speed_goals": lambda results: [speed.figures(results)],
 }

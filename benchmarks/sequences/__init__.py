@@ -1,0 +1,1 @@
+"""Forecasting of series by recurrent networks of matched size."""

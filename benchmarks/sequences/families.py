@@ -1,0 +1,114 @@
+"""Who takes part: recurrent networks with a linear read-out, and a perceptron, each in two variants."""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.sizes import Family, Make
+from circuits import real, rpz
+from classical import GRU, LSTM, MLP
+from qkan import HQKANLSTM, QKANLSTM, QLSTM
+
+LSTM_NAME, GRU_NAME, QLSTM_NAME, MLP_NAME = "LSTM", "GRU", "QLSTM", "MLP"
+QKAN_NAME, HYBRID_NAME = "QKAN-LSTM", "HQKAN-LSTM"
+QUANTUM = (QKAN_NAME, HYBRID_NAME)
+
+NEAR = 0.3
+"""Where angles start that make activations start almost linear."""
+
+
+class Forecaster(nn.Module):
+    """A recurrent network over a window, and a linear read-out of what it ends with.
+
+    Args:
+        network: from `(time, batch, features)` to outputs and states.
+        width: of its outputs.
+        device: of the read-out.
+    """
+
+    def __init__(self, network: nn.Module, width: int, device: str) -> None:
+        super().__init__()
+        self.network = network
+        self.readout = nn.Linear(width, 1, device=device, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(batch, window, features)` to `(batch, 1)`."""
+        outputs, _ = self.network(x.transpose(0, 1))
+        return self.readout(outputs[-1])
+
+
+def _classical(family: type[LSTM | GRU], layers: int) -> Make:
+    def make(features: int, hidden: int, device: str) -> nn.Module:
+        return family([features, *[hidden] * layers, 1], device=device, dtype=torch.float64)
+
+    return make
+
+
+def _quantum(network: Callable[[int, int, str], nn.Module]) -> Make:
+    def make(features: int, hidden: int, device: str) -> nn.Module:
+        return Forecaster(network(features, hidden, device), hidden, device)
+
+    return make
+
+
+def _sine(features: int, hidden: int, device: str) -> nn.Module:
+    """One sine for x and one for h, instead of the identity of an LSTM."""
+    circuit = real(1, shift=0)
+    return QKANLSTM(
+        features, hidden, circuit=circuit, base=None, share=1, init_angle=NEAR, device=device, dtype=torch.float64
+    )
+
+
+def _daruan(features: int, hidden: int, device: str) -> nn.Module:
+    """An activation for each input of the gates, beside the identity."""
+    return QKANLSTM(features, hidden, circuit=rpz(1), base="identity", share="out", device=device, dtype=torch.float64)
+
+
+def _hybrid(inner: int, base: str | None) -> Callable[[int, int, str], nn.Module]:
+    """Sines of few latent numbers, `inner` of them."""
+
+    def network(features: int, hidden: int, device: str) -> nn.Module:
+        return HQKANLSTM(
+            features,
+            hidden,
+            latent=[inner, inner],
+            circuit=real(1, shift=0),
+            base=base,
+            share="out",
+            init_angle=NEAR,
+            device=device,
+            dtype=torch.float64,
+        )
+
+    return network
+
+
+def _qlstm(wires: int | None) -> Callable[[int, int, str], nn.Module]:
+    def network(features: int, hidden: int, device: str) -> nn.Module:
+        return QLSTM(features, hidden, n_qubits=wires, depth=1, device=device, dtype=torch.float64)
+
+    return network
+
+
+def _mlp(window: int, activation: str) -> Make:
+    def make(features: int, hidden: int, device: str) -> nn.Module:
+        widths = [window * features, hidden, 1]
+        return nn.Sequential(nn.Flatten(), MLP(widths, activation=activation, device=device, dtype=torch.float64))
+
+    return make
+
+
+@cache
+def families(window: int) -> dict[str, Family]:
+    """Every kind of model for windows of that length, by name."""
+    every = (
+        Family(LSTM_NAME, {"one layer": _classical(LSTM, 1), "two layers": _classical(LSTM, 2)}),
+        Family(GRU_NAME, {"one layer": _classical(GRU, 1), "two layers": _classical(GRU, 2)}),
+        Family(QLSTM_NAME, {"qubits for x and h": _quantum(_qlstm(None)), "three qubits": _quantum(_qlstm(3))}),
+        Family(QKAN_NAME, {"sines": _quantum(_sine), "DARUANs and identity": _quantum(_daruan)}),
+        Family(HYBRID_NAME, {"two latent": _quantum(_hybrid(2, "identity")), "three": _quantum(_hybrid(3, None))}),
+        Family(MLP_NAME, {"tanh": _mlp(window, "tanh"), "silu": _mlp(window, "silu")}),
+    )
+    return {family.name: family for family in every}

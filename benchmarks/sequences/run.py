@@ -1,0 +1,84 @@
+"""The whole benchmark: trials on validation, then fresh seeds, several at a time, on disk when they are done."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks.report import Results, progress_bars, write
+from benchmarks.sequences.plots import plot_curves, plot_epochs
+from benchmarks.sequences.report import report, tables
+from benchmarks.sequences.studies import EPOCHS, QUICK, Studies, Study, followed, studies
+from benchmarks.sequences.tasks import naive
+from benchmarks.sequences.training import Training
+
+
+def run(
+    out: Path,
+    seeds: int = 5,
+    small: bool = False,
+    folder: Path | None = None,
+    file: Path | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+) -> None:
+    """Write `report.md`, `results.json` and pictures to `out`, and print the tables.
+
+    Args:
+        out: folder of the report.
+        seeds: of every model that was chosen.
+        small: whether to take seconds, for a test.
+        folder: of the files of Milan's telecommunications; None for synthetic traffic.
+        file: of the results, instead of `results.json` in `out`.
+        resume: whether rows are kept that the file has already.
+        workers: trainings at a time, each on one thread; None for as many as there are processors, 0 for this process.
+    """
+    console, path = Console(), file or out / "results.json"
+    results = Results.load(path) if resume and path.exists() else Results(path)
+    everything: Studies = QUICK if small else studies(folder)
+    workers = (os.cpu_count() or 1) if workers is None else workers
+    with progress_bars(console) as progress:
+        for study in everything:
+            _carried(f"{study.key}: trials", study.trials(folder), results, workers, progress)
+            _carried(f"{study.key}: seeds", study.finals(results, seeds, folder), results, workers, progress)
+        _carried(EPOCHS, followed(everything[0], results), results, workers, progress)
+    yardsticks(everything, folder, results)
+    for table in tables(results):
+        console.print(table.rich())
+    out.mkdir(parents=True, exist_ok=True)
+    plot_curves(out / "sequences.png", results)
+    plot_epochs(out / "sequences_epochs.png", results)
+    write(out / "report.md", report(results))
+    console.print(f"Written to {out}; the rows are in {path}.")
+
+
+def _carried(label: str, trainings: Sequence[Training], results: Results, workers: int, progress: Progress) -> None:
+    """Add the rows of those trainings that are not known."""
+    missing = [training for training in trainings if not results.where(**training.row)]
+    task = progress.add_task(label, total=len(trainings), completed=len(trainings) - len(missing))
+    for row in _rows(missing, workers):
+        results.add(**row)
+        progress.advance(task)
+
+
+def _rows(trainings: Sequence[Training], workers: int) -> Iterator[Mapping]:
+    if not workers:
+        yield from (training.run() for training in trainings)
+        return
+    # Not a fork, which may inherit a lock that a thread of torch holds.
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        running = [pool.submit(Training.run, training) for training in trainings]
+        yield from (each.result() for each in as_completed(running))
+
+
+def yardsticks(everything: Iterable[Study], folder: Path | None, results: Results) -> None:
+    """What needs no training."""
+    for task in dict.fromkeys(task for study in everything for task in study.tasks):
+        for name, errors in naive(task, folder).items():
+            row = {"stage": "yardstick", "task": task, "model": name}
+            if not results.where(**row):
+                results.add(**row, parameters=0, **{f"test_{key}": value for key, value in errors.items()})

@@ -1,0 +1,116 @@
+"""What is compared with what: series, sizes and trainings, and who is chosen by the trials."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+from benchmarks.report import Results
+from benchmarks.sequences.families import GRU_NAME, HYBRID_NAME, LSTM_NAME, MLP_NAME, QKAN_NAME, QLSTM_NAME, families
+from benchmarks.sequences.tasks import data, inputs, task
+from benchmarks.sequences.training import Setting, Training
+from benchmarks.sizes import fitting
+
+TUNING_SEED = 1000
+"""Not among the seeds that are reported."""
+
+EPOCHS = "after few and many epochs"
+FOLLOWED = (LSTM_NAME, QLSTM_NAME, QKAN_NAME, HYBRID_NAME)
+"""Whose forecasts are drawn."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A comparison of all families at the same sizes, by the same trainings.
+
+    Args:
+        key: its name in rows.
+        title: as tables show it.
+        tasks: keys of the series.
+        sizes: numbers of parameters at most.
+        settings: ways of training, all of which are tried.
+        others: sizes of families that are compared at others.
+    """
+
+    key: str
+    title: str
+    tasks: tuple[str, ...]
+    sizes: tuple[int, ...]
+    settings: tuple[Setting, ...]
+    others: Mapping[str, tuple[int, ...]]
+
+    def cells(self, folder: Path | None) -> list[tuple[str, str, int, tuple[str, ...]]]:
+        """Series, family, size and variants, wherever a family has a model so small."""
+        found = []
+        for key in self.tasks:
+            features = inputs(data(key, folder)[1].train).shape[-1]
+            for name, family in families(task(key, folder).window).items():
+                for size in self.others.get(name, self.sizes):
+                    if variants := tuple(fitting(family, features, size)):
+                        found.append((key, name, size, variants))
+        return found
+
+    def trials(self, folder: Path | None) -> list[Training]:
+        """All trainings that choose."""
+        return [
+            Training("tuning", self.key, key, name, size, variant, setting, TUNING_SEED, folder)
+            for key, name, size, variants in self.cells(folder)
+            for variant, setting in product(variants, self.settings)
+        ]
+
+    def finals(self, results: Results, seeds: int, folder: Path | None) -> list[Training]:
+        """The trainings of what the trials have chosen."""
+        return [
+            replace(best, stage="final", seed=seed)
+            for key, name, size, _ in self.cells(folder)
+            for best in [self.chosen(results, key, name, size, folder)]
+            for seed in range(seeds)
+        ]
+
+    def chosen(self, results: Results, key: str, name: str, size: int, folder: Path | None = None) -> Training:
+        """The trial with the smallest error on validation."""
+        trials = [trial for trial in self.trials(folder) if (trial.task, trial.model, trial.size) == (key, name, size)]
+        return min(trials, key=lambda trial: mean(row["validation_mse"] for row in results.where(**trial.row)))
+
+
+Studies = tuple[Study, ...]
+
+CURVES = ("pendulum", "bessel", "sunspots")
+SIZES = (20, 35, 80, 180, 500)
+SMALL, LARGE = 850, 17_500
+"""Parameters on urban traffic, where an LSTM may have twenty times more."""
+
+ADAM = tuple(Setting(30, rate) for rate in (0.03, 0.1, 0.3))
+
+
+def studies(folder: Path | None) -> Studies:
+    """The full benchmark; with a folder, on Milan's telecommunications instead of synthetic traffic."""
+    town = "traffic" if folder is None else "milan"
+    both = (SMALL, LARGE)
+    return (
+        Study("adam", "30 epochs of Adam, as in the papers", CURVES, SIZES, ADAM, {}),
+        Study("lbfgs", "L-BFGS", CURVES[:2], (35, 180), (Setting(30),), {}),
+        Study("others", "other series", ("co2", "narma5", "narma10"), (180,), ADAM, {}),
+        Study("town", "urban traffic", (town,), (SMALL,), ADAM[:2], {LSTM_NAME: both, GRU_NAME: both}),
+    )
+
+
+QUICK: Studies = (
+    Study("adam", "1 epoch of Adam", ("pendulum",), (35,), (Setting(1, 0.1),), {MLP_NAME: (20,)}),
+    Study("lbfgs", "L-BFGS", ("pendulum",), (35,), (Setting(1),), {}),
+)
+"""Seconds, for a test."""
+
+
+def followed(study: Study, results: Results) -> list[Training]:
+    """Trainings of what the first study chose, for more and for fewer epochs, with their forecasts."""
+    key, size = study.tasks[0], 80 if 80 in study.sizes else study.sizes[-1]
+    found = []
+    for name in FOLLOWED:
+        if any(cell[:3] == (key, name, size) for cell in study.cells(None)):
+            best = study.chosen(results, key, name, size)
+            for epochs in (1, 15, 30, 100) if size == 80 else (1,):
+                setting = replace(best.setting, epochs=epochs)
+                found.append(replace(best, stage="final", study="epochs", setting=setting, seed=0, forecast=True))
+    return found

@@ -10,6 +10,14 @@ from torch import Tensor
 
 def build(case: dict[str, Any], options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
     """`options` has the solver. The readout is <Z>, which `fast_measure`, on by default, is not."""
+    layer, leaves, name = made(case, options, arrays)
+    return training(layer, leaves | {"x": arrays["x"]}, name)
+
+
+def made(
+    case: dict[str, Any], options: dict[str, Any], arrays: dict[str, Tensor]
+) -> tuple[torch.nn.Module, dict[str, Tensor], str]:
+    """The layer, its parameters by the names of the case's arrays, and what it is."""
     package = import_module("qkan")
     layer = package.QKANLayer(
         case["in_features"],
@@ -28,7 +36,7 @@ def build(case: dict[str, Any], options: dict[str, Any], arrays: dict[str, Tenso
     with torch.no_grad():
         for name, leaf in leaves.items():
             leaf.copy_(arrays[name].reshape(leaf.shape))
-    return training(layer, leaves | {"x": arrays["x"]}, f"qkan {package.__version__}, solver {options['solver']}")
+    return layer, leaves, f"qkan {package.__version__}, solver {options['solver']}"
 
 
 if __name__ == "__main__":

@@ -66,17 +66,19 @@ def _daruan(features: int, hidden: int, device: str) -> nn.Module:
     return QKANLSTM(features, hidden, circuit=rpz(1), base="identity", share="out", device=device, dtype=torch.float64)
 
 
-def _hybrid(inner: int, base: str | None) -> Callable[[int, int, str], nn.Module]:
-    """Sines of few latent numbers, `inner` of them."""
+def _hybrid(part: int) -> Callable[[int, int, str], nn.Module]:
+    """Sines of few latent numbers beside the identity, one for `part` hidden units."""
 
     def network(features: int, hidden: int, device: str) -> nn.Module:
+        inner = -(-hidden // part)
         return HQKANLSTM(
             features,
             hidden,
             latent=[inner, inner],
             circuit=real(1, shift=0),
-            base=base,
+            base="identity",
             share="out",
+            frozen=["bias"],  # which that of the decoder makes redundant
             init_angle=NEAR,
             device=device,
             dtype=torch.float64,
@@ -108,7 +110,7 @@ def families(window: int) -> dict[str, Family]:
         Family(GRU_NAME, {"one layer": _classical(GRU, 1), "two layers": _classical(GRU, 2)}),
         Family(QLSTM_NAME, {"qubits for x and h": _quantum(_qlstm(None)), "three qubits": _quantum(_qlstm(3))}),
         Family(QKAN_NAME, {"sines": _quantum(_sine), "DARUANs and identity": _quantum(_daruan)}),
-        Family(HYBRID_NAME, {"two latent": _quantum(_hybrid(2, "identity")), "three": _quantum(_hybrid(3, None))}),
+        Family(HYBRID_NAME, {"half as many latent": _quantum(_hybrid(2)), "a quarter": _quantum(_hybrid(4))}),
         Family(MLP_NAME, {"tanh": _mlp(window, "tanh"), "silu": _mlp(window, "silu")}),
     )
     return {family.name: family for family in every}

@@ -81,7 +81,7 @@ SIZES = (20, 35, 80, 180, 500)
 SMALL, LARGE = 850, 17_500
 """Parameters on urban traffic, where an LSTM may have twenty times more."""
 
-ADAM = tuple(Setting(30, rate) for rate in (0.03, 0.1, 0.3))
+ADAM = tuple(Setting(30, rate) for rate in (0.03, 0.06, 0.12))
 
 
 def studies(folder: Path | None) -> Studies:

@@ -88,6 +88,11 @@ class LayerCase(Case):
         return self.in_features * self.out_features
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the arrays but x."""
+        return ("weight", "base_weight", *self.circuit.slots)
+
+    @property
     def circuits(self) -> int:
         """Evaluations of the circuit in a forward pass, if each is evaluated."""
         return self.batch * self.size
@@ -170,8 +175,77 @@ class VectorCase(Case):
         return engine(self.circuit, tensors["x"], {"theta": tensors["theta"]})
 
 
+@dataclass(frozen=True)
+class CellCase(Case):
+    r"""An LSTM whose gates are QKAN layers of pz circuits, one of x and one of h, both with a SiLU base and no bias.
+
+    Args:
+        batch: sequences.
+        length: their steps.
+        in_features: of x.
+        hidden: of h.
+        reps: of the circuits.
+        trainable: whether scales and shifts of the data are trained too; otherwise they are 1 and 0.
+        seed: of everything drawn.
+    """
+
+    kind: ClassVar[str] = "cell"
+    judge: ClassVar[str] = "bloch"
+
+    batch: int
+    length: int
+    in_features: int
+    hidden: int
+    reps: int
+    trainable: bool = False
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        scales = "trainable" if self.trainable else "unit"
+        return f"{self.batch}, {self.length} steps, {self.in_features}→{self.hidden}, {self.reps}, {scales}"
+
+    @property
+    def parts(self) -> dict[str, LayerCase]:
+        """The layers of x and of h, as cases of their own."""
+        return {
+            name: LayerCase(self.batch, inputs, 4 * self.hidden, self.reps, self.trainable, seed=self.seed + k)
+            for k, (name, inputs) in enumerate((("input", self.in_features), ("hidden", self.hidden)))
+        }
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        return self.parts["hidden"].circuit
+
+    @property
+    def size(self) -> int:
+        return 4 * self.hidden * (self.in_features + self.hidden) * self.length
+
+    def draw(self) -> dict[str, np.ndarray]:
+        rows = (self.batch, self.length, self.in_features)
+        arrays = {"x": np.random.default_rng(self.seed).standard_normal(rows).astype(np.float32)}
+        for name, part in self.parts.items():
+            arrays |= {f"{name}_{key}": array for key, array in part.draw().items() if key != "x"}
+        return arrays
+
+    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+        x, steps = tensors["x"], []
+        h = c = x.new_zeros(len(x), self.hidden)
+        for step in x.unbind(1):
+            gates = sum(
+                part.output(engine, {"x": u} | {key: tensors[f"{name}_{key}"] for key in part.names})
+                for u, (name, part) in zip((step, h), self.parts.items(), strict=True)
+            )
+            assert isinstance(gates, Tensor)
+            i, f, g, o = gates.chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            steps.append(h)
+        return torch.stack(steps, 1)
+
+
 KINDS: Mapping[str, Callable[[Mapping[str, Any]], Case]] = {
     cls.kind: lambda spec, cls=cls: cls(**{key: value for key, value in spec.items() if key != "kind"})
-    for cls in (LayerCase, VectorCase)
+    for cls in (LayerCase, VectorCase, CellCase)
 }
 """From `spec` back to the case, by its kind."""

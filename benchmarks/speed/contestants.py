@@ -14,6 +14,7 @@ PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 
 AUTO, SPECTRAL, BLOCH, STATEVECTOR = "ours, auto", "ours, spectral", "ours, bloch", "ours, statevector"
 SPLINE, LINEAR, PRODUCTS = "B-splines, ours", "nn.Linear", "bare products"
+STEPWISE, LSTM = "ours, bloch, step by step", "nn.LSTM"
 EXACT, CUTN, PYKAN = "qkan 0.2.3, exact", "qkan 0.2.3, cutn", "pykan 0.2.8"
 DEFAULT_QUBIT, LIGHTNING = "PennyLane default.qubit", "PennyLane lightning.qubit"
 
@@ -73,6 +74,13 @@ def layers(peers: Path | None = None) -> tuple[Contestant, ...]:
             _peer(peers, LIGHTNING, "pennylane_circuit.py", _at_most(10**4), device="lightning.qubit"),
         ]
     return tuple(rows)
+
+
+def cells(peers: Path | None = None) -> tuple[Contestant, ...]:
+    """For cases of a recurrent network."""
+    rows = [_ours(AUTO, dtype, model="cell", engine="auto") for dtype in ("float32", "float64")]
+    rows += [_ours(STEPWISE, model="cell", engine="bloch"), _ours(LSTM, judged=False, model="lstm")]
+    return (*rows, *([] if peers is None else [_peer(peers, EXACT, "qkan_cell.py", solver="exact")]))
 
 
 def vectors() -> tuple[Contestant, ...]:

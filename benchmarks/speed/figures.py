@@ -6,19 +6,20 @@ from statistics import median
 from typing import Any
 
 from benchmarks.report import Results, Table
-from benchmarks.speed.cases import Case, LayerCase
+from benchmarks.speed.cases import Case, CellCase, LayerCase
 from benchmarks.speed.contestants import (
     AUTO,
     BLOCH,
     DEFAULT_QUBIT,
     EXACT,
     LIGHTNING,
+    LSTM,
     PRODUCTS,
     SPECTRAL,
     SPLINE,
     STATEVECTOR,
 )
-from benchmarks.speed.groups import DEPTHS, NORMAL, SHAPES, TRAINABLE, UNIT, VECTORS
+from benchmarks.speed.groups import CELL_SHAPES, CELLS, DEPTHS, NORMAL, SHAPES, TRAINABLE, UNIT, VECTORS
 
 Row = Mapping[str, Any]
 
@@ -113,6 +114,10 @@ def _layer(shape: tuple[int, int, int, int], variant: str, above: str, below: st
     return _ratio(variant, LayerCase(*shape), above, below, **more)
 
 
+def _cell(trainable: bool, above: str, below: str) -> Any:
+    return _ratio(CELLS, CellCase(*CELL_SHAPES[0], trainable), above, below)
+
+
 FIGURES = (
     Figure("1000, 100→100, 3, unit: peer exact / auto", _layer(HUNDRED, UNIT, EXACT, AUTO), 500, True),
     Figure(
@@ -128,6 +133,10 @@ FIGURES = (
     Figure("all shapes: auto / best engine, worst case", _worst_choice, 1.3, False),
     Figure("state vectors: default.qubit / ours, worst case", _least_lead(DEFAULT_QUBIT), 4, True),
     Figure("state vectors: lightning.qubit / ours, worst case", _least_lead(LIGHTNING), 15, True),
+    Figure("LSTM, 32, 64 steps, 1→16, 3, unit: auto / nn.LSTM", _cell(False, AUTO, LSTM), 12, False),
+    Figure("LSTM, 32, 64 steps, 1→16, 3, trainable: auto / nn.LSTM", _cell(True, AUTO, LSTM), 12, False),
+    Figure("LSTM, 32, 64 steps, 1→16, 3, unit: peer exact / auto", _cell(False, EXACT, AUTO), 20, True),
+    Figure("LSTM, 32, 64 steps, 1→16, 3, trainable: peer exact / auto", _cell(True, EXACT, AUTO), 20, True),
     Figure("10 wires: peak memory, depth 64 / depth 4", _growth, 1.5, False),
 )
 """Times are medians of training steps."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed import contestants
-from benchmarks.speed.cases import Case, LayerCase, VectorCase
+from benchmarks.speed.cases import Case, CellCase, LayerCase, VectorCase
 from benchmarks.speed.contestants import AUTO, BLOCH, CUTN, EXACT, LINEAR, PRODUCTS, PYKAN, SPLINE
 from benchmarks.speed.race import Contestant
 
@@ -22,6 +22,10 @@ SHAPES = (
 
 UNIT, TRAINABLE, NORMAL = "Unit scales", "Everything trainable", "Standard normal inputs"
 VECTORS, DEPTHS = "State vectors", "State vectors of growing depth"
+CELLS = "Recurrent networks"
+CELL_SHAPES = ((32, 64, 1, 16, 3), (32, 64, 16, 16, 3))
+"""Batch, steps, inputs, hidden units, repetitions."""
+
 VARIANTS = {UNIT: False, TRAINABLE: True}
 
 AXES: dict[str, tuple[tuple[int, int, int, int], ...]] = {
@@ -61,12 +65,14 @@ def everything(peers: Path | None) -> list[Group]:
     own_layers = contestants.layers()
     normal = tuple(LayerCase(1000, 100, 100, 3, trainable, "normal") for trainable in VARIANTS.values())
     vectors = tuple(VectorCase(n, depth, batch) for n in (4, 6, 8, 10) for depth in (2, 4) for batch in (64, 256))
+    cells = tuple(CellCase(*shape, trainable) for shape in CELL_SHAPES for trainable in VARIANTS.values())
     depths = tuple(VectorCase(10, depth, 256) for depth in (4, 16, 64))
     return [
         *groups,
         Group(NORMAL, normal, own_layers),
         Group(VECTORS, vectors, contestants.vectors()),
         Group(DEPTHS, depths, (contestants.vector(),)),
+        Group(CELLS, cells, contestants.cells(peers)),
         *_sweeps(all_layers),
     ]
 
@@ -79,6 +85,7 @@ def quick(peers: Path | None) -> list[Group]:
         Group(UNIT, (LayerCase(64, 3, 4, 2),), one),
         Group(TRAINABLE, (LayerCase(32, 2, 3, 2, trainable=True),), other),
         Group(VECTORS, (VectorCase(3, 2, 16),), (contestants.vector(),)),
+        Group(CELLS, (CellCase(4, 5, 1, 2, 1, trainable=True),), contestants.cells(peers)),
     ]
 
 

@@ -8,11 +8,11 @@ from benchmarks.provenance import provenance
 from benchmarks.report import Results, Table
 from benchmarks.speed.contestants import AUTO, STATEVECTOR
 from benchmarks.speed.figures import figures
-from benchmarks.speed.groups import DEPTHS, NORMAL, TRAINABLE, UNIT, VECTORS
+from benchmarks.speed.groups import CELLS, DEPTHS, NORMAL, TRAINABLE, UNIT, VECTORS
 
 Row = Mapping[str, Any]
 
-YARDSTICKS = {UNIT: AUTO, TRAINABLE: AUTO, NORMAL: AUTO, VECTORS: STATEVECTOR, DEPTHS: STATEVECTOR}
+YARDSTICKS = {UNIT: AUTO, TRAINABLE: AUTO, NORMAL: AUTO, VECTORS: STATEVECTOR, DEPTHS: STATEVECTOR, CELLS: AUTO}
 """The groups that have a table, and whose step is 1 in it."""
 
 LONGEST = 70
@@ -33,9 +33,13 @@ def group_table(results: Results, group: str) -> Table:
         # A case is named once, in its first line.
         lines.append([row["label"] if row["label"] != label else "", row["contestant"], *_cells(row, standard)])
         label = row["label"]
-    case = "circuit" if group in (VECTORS, DEPTHS) else "batch, in→out, reps"
+    case = {VECTORS: "circuit", DEPTHS: "circuit", CELLS: "batch, steps, in→hidden, reps, scales"}
     times = ["forward, ms", "step, ms [min..max]", f"step / {YARDSTICKS[group].removeprefix('ours, ')}"]
-    return Table(group, [case, "contestant", *times, "peak, MiB", "output error", "gradient error"], lines)
+    return Table(
+        group,
+        [case.get(group, "batch, in→out, reps"), "contestant", *times, "peak, MiB", "output error", "gradient error"],
+        lines,
+    )
 
 
 def _cells(row: Row, standard: Sequence[Row]) -> list[str]:

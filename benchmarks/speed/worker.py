@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 import classical
 from benchmarks.peers.serve import Work, serve, training
-from benchmarks.speed.cases import KINDS, LayerCase, VectorCase
+from benchmarks.speed.cases import KINDS, CellCase, LayerCase, VectorCase
 from circuits import engines
 from circuits.engines import Engine
 from circuits.engines.spectral import Spectral
-from qkan import QKANLayer
+from qkan import QKANLSTM, QKANLayer
 
 
 def build(case: dict[str, Any], options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
@@ -38,6 +38,29 @@ def state_vector(case: VectorCase, options: dict[str, Any], arrays: dict[str, Te
     """The expectation of one circuit of many wires for every row."""
     engine, circuit, slots = _engine(options), case.circuit, {"theta": arrays["theta"]}
     return training(lambda x: engine(circuit, x, slots), arrays, partial(_ran, engine))
+
+
+def cell(case: CellCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """Our recurrent network, from zero states to the outputs of all steps."""
+    engine, x = _engine(options), arrays["x"]
+    network = QKANLSTM(
+        case.in_features, case.hidden, bias=False, batch_first=True, circuit=case.circuit, engine=engine, dtype=x.dtype
+    )
+    leaves = {
+        name.removeprefix("cells.0.gates.").replace("activation.", "").replace(".", "_"): leaf
+        for name, leaf in network.named_parameters()
+    }
+    with torch.no_grad():
+        for name, leaf in leaves.items():
+            leaf.copy_(arrays[name])
+    return training(lambda x: network(x)[0], leaves | {"x": x}, partial(repr, network.cells))
+
+
+def torch_lstm(case: CellCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """The recurrent network that everybody knows."""
+    network = nn.LSTM(case.in_features, case.hidden, batch_first=True)
+    leaves = dict(network.named_parameters()) | {"x": arrays["x"]}
+    return training(lambda x: network(x)[0], leaves, f"torch {torch.__version__}")
 
 
 def spline_layer(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
@@ -77,6 +100,8 @@ MODELS: Mapping[str, Callable[[Any, dict[str, Any], dict[str, Tensor]], Work]] =
     "vector": state_vector,
     "spline": spline_layer,
     "linear": linear,
+    "cell": cell,
+    "lstm": torch_lstm,
     "products": products,
 }
 """What can be asked for; a new one is a function above and an entry here."""

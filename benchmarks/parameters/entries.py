@@ -5,13 +5,15 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from benchmarks.sequences.families import Forecaster
 from circuits import ANSATZE, pz
-from classical import LSTM, MLP, BSplineKAN
-from qkan import HQKAN, QKAN
+from classical import GRU, LSTM, MLP, BSplineKAN, FourierKAN
+from qkan import HQKAN, HQKANLSTM, QKAN, QKANGRU, QKANLSTM, QLSTM
 from qkan.daruan import Share
 
 HIDDEN, REPS, GROUPS = 16, 3, 4
 CELLS, DEGREE = 5, 3
+STEPS, WIRES, DEPTH = 12, 4, 2
 
 Count = Callable[[int, int], int]
 
@@ -63,9 +65,24 @@ def _qkan(ansatz: str, sharing: str) -> Entry:
     )
 
 
-def _hqkan(i: int, o: int) -> int:
+def _hqkan(i: int, o: int, slots: int = 6) -> int:
     first, last = (max(1, (size - 1).bit_length()) for size in (i, o))
-    return (i + 1) * first + (2 + 6) * first * last + last + (last + 1) * o
+    return (i + 1) * first + (2 + slots) * first * last + last + (last + 1) * o
+
+
+def _recurrent(name: str, formula: str, gates: Count, network: Callable[[int], nn.Module]) -> Entry:
+    """With a linear read-out; `gates` are the parameters without it, in i and h."""
+    return Entry(
+        f"{name}, {HIDDEN} hidden",
+        f"{formula} + (h+1)o",
+        lambda i, o: gates(i, HIDDEN) + (HIDDEN + 1) * o,
+        lambda i, o: Forecaster(network(i), HIDDEN, o),
+        STEPS,
+    )
+
+
+def _qlstm(i: int, h: int) -> int:
+    return (i + h + 1) * WIRES + (h + 1) * WIRES + (WIRES + 1) * h + 18 * WIRES * DEPTH
 
 
 ENTRIES = (
@@ -81,13 +98,26 @@ ENTRIES = (
         "4h(i+h+2) + (h+1)o",
         lambda i, o: 4 * HIDDEN * (i + HIDDEN + 2) + (HIDDEN + 1) * o,
         lambda i, o: LSTM([i, HIDDEN, o]),
-        steps=12,
+        steps=STEPS,
+    ),
+    Entry(
+        f"GRU, {HIDDEN} hidden",
+        "3h(i+h+2) + (h+1)o",
+        lambda i, o: 3 * HIDDEN * (i + HIDDEN + 2) + (HIDDEN + 1) * o,
+        lambda i, o: GRU([i, HIDDEN, o]),
+        steps=STEPS,
     ),
     Entry(
         "KAN, B-splines",
         "io(G+k+1)",
         lambda i, o: i * o * (CELLS + DEGREE + 1),
         lambda i, o: BSplineKAN([i, o], grid_size=CELLS, degree=DEGREE),
+    ),
+    Entry(
+        "KAN, Fourier",
+        "io(2r+1) + o",
+        lambda i, o: i * o * (2 * REPS + 1) + o,
+        lambda i, o: FourierKAN([i, o], degree=REPS),
     ),
     *(_qkan(ansatz, sharing) for ansatz in SLOTS for sharing in GRIDS),
     Entry(
@@ -97,10 +127,40 @@ ENTRIES = (
         lambda i, o: QKAN([i, o], circuit=pz(REPS, scale=1, shift=0)),
     ),
     Entry("HQKAN, pz(1)", "(i+1)a + 8ab + b + (b+1)o", _hqkan, HQKAN),
+    _recurrent(
+        "QKAN-LSTM, pz",
+        "4h((i+h)(4r+4) + 1)",
+        lambda i, h: 4 * h * ((i + h) * (4 * REPS + 4) + 1),
+        lambda i: QKANLSTM(i, HIDDEN, circuit=pz(REPS)),
+    ),
+    _recurrent(
+        "QKAN-LSTM, pz, one for x and one for h",
+        "4h(2i+2h+1) + 2(4r+2)",
+        lambda i, h: 4 * h * (2 * i + 2 * h + 1) + 2 * (4 * REPS + 2),
+        lambda i: QKANLSTM(i, HIDDEN, circuit=pz(REPS), share=1),
+    ),
+    _recurrent(
+        "HQKAN-LSTM, pz",
+        "HQKAN of i+h and 4h",
+        lambda i, h: _hqkan(i + h, 4 * h, 4 * REPS + 2),
+        lambda i: HQKANLSTM(i, HIDDEN, circuit=pz(REPS)),
+    ),
+    _recurrent(
+        "QKAN-GRU, pz",
+        "3h((i+h)(4r+4) + 2)",
+        lambda i, h: 3 * h * ((i + h) * (4 * REPS + 4) + 2),
+        lambda i: QKANGRU(i, HIDDEN, circuit=pz(REPS)),
+    ),
+    _recurrent(
+        f"QLSTM, {WIRES} qubits",
+        "n(i+2h+2) + (n+1)h + 18nd",
+        _qlstm,
+        lambda i: QLSTM(i, HIDDEN, depth=DEPTH, n_qubits=WIRES),
+    ),
 )
 """Every layer of a QKAN has a base branch and a bias."""
 
 LEGEND = (
     f"i inputs, o outputs, h = {HIDDEN} hidden units, r = {REPS} repetitions, G = {CELLS} cells, degree k = {DEGREE}, "
-    "latent widths a = ceil(log2 i) and b = ceil(log2 o), at least 1"
+    f"latent widths a = ceil(log2 i) and b = ceil(log2 o), at least 1; n = {WIRES} qubits, depth d = {DEPTH}"
 )

@@ -25,16 +25,25 @@ class Forecaster(nn.Module):
     Args:
         network: from `(time, batch, features)` to outputs and states.
         width: of its outputs.
+        outputs: of the read-out.
         device: of the read-out.
+        dtype: of the read-out.
     """
 
-    def __init__(self, network: nn.Module, width: int, device: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        width: int,
+        outputs: int = 1,
+        device: str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
         self.network = network
-        self.readout = nn.Linear(width, 1, device=device, dtype=torch.float64)
+        self.readout = nn.Linear(width, outputs, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(batch, window, features)` to `(batch, 1)`."""
+        """`(batch, window, features)` to `(batch, outputs)`."""
         outputs, _ = self.network(x.transpose(0, 1))
         return self.readout(outputs[-1])
 
@@ -48,7 +57,7 @@ def _classical(family: type[LSTM | GRU], layers: int) -> Make:
 
 def _quantum(network: Callable[[int, int, str], nn.Module]) -> Make:
     def make(features: int, hidden: int, device: str) -> nn.Module:
-        return Forecaster(network(features, hidden, device), hidden, device)
+        return Forecaster(network(features, hidden, device), hidden, device=device, dtype=torch.float64)
 
     return make
 

@@ -141,7 +141,7 @@ ENTRIES = (
     ),
     _recurrent(
         "HQKAN-LSTM, pz",
-        "HQKAN of i+h and 4h",
+        "(i+h+1)p + (4r+4)pq + q + (q+1)4h",
         lambda i, h: _hqkan(i + h, 4 * h, 4 * REPS + 2),
         lambda i: HQKANLSTM(i, HIDDEN, circuit=pz(REPS)),
     ),
@@ -162,5 +162,6 @@ ENTRIES = (
 
 LEGEND = (
     f"i inputs, o outputs, h = {HIDDEN} hidden units, r = {REPS} repetitions, G = {CELLS} cells, degree k = {DEGREE}, "
-    f"latent widths a = ceil(log2 i) and b = ceil(log2 o), at least 1; n = {WIRES} qubits, depth d = {DEPTH}"
+    f"latent widths a = ceil(log2 i) and b = ceil(log2 o), at least 1; the same p and q of i+h and "
+    f"4h; n = {WIRES} qubits, depth d = {DEPTH}"
 )

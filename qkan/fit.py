@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from qkan.lightning import keyboard_interrupt, make_task, make_trainer, progress_bar, quiet, restored, seeded
 from qkan.training import (
+    UNITS,
     Data,
     MakeOptimizer,
     check_data,
@@ -93,7 +94,8 @@ def fit(
             whole; or a `DataLoader` of such pairs.
         validation: As `train`.
         optimizer: `"adam"`; `"lbfgs"` for L-BFGS with strong Wolfe line search on the full batch, where one epoch is
-            one step of up to 20 inner iterations; or a callable from the list of trained parameters to an `Optimizer`.
+            one step of up to 20 inner iterations, on a multiple of the loss, so that small ones do not stall; or a
+            callable from the list of trained parameters to an `Optimizer`.
         lr: Learning rate. `None`: the default of torch, 1e-3 for Adam and 1 for L-BFGS.
         history: Number of curvature pairs that L-BFGS keeps. `None`: the default of torch, 100.
         loss: From prediction and `y` to the scalar mean over the batch. `None`: the mean squared error.
@@ -136,7 +138,8 @@ def fit(
         quiet(),
         keyboard_interrupt(),
     ):
-        task = make_task(model, loss or _mean_squared_error, steps, bar)
+        unit = UNITS.get(optimizer, 1.0) if isinstance(optimizer, str) else 1.0
+        task = make_task(model, loss or _mean_squared_error, steps, bar, unit)
         start = time.perf_counter()
         try:
             make_trainer(device, epochs, patience, max_seconds).fit(task, loaders["train"], loaders["validation"])

@@ -30,8 +30,10 @@ def progress_bar() -> Any:
     return third_party("tqdm", "train").tqdm
 
 
-def make_task(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], optimizer: Optimizer, bar: Any) -> Any:
-    """What Lightning trains: it takes the losses of `model` and remembers its best weights."""
+def make_task(
+    model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], optimizer: Optimizer, bar: Any, unit: float = 1.0
+) -> Any:
+    """What Lightning trains: it takes the losses of `model`, times `unit`, and remembers its best weights."""
     from lightning.pytorch import LightningModule
 
     class Task(LightningModule):
@@ -56,7 +58,7 @@ def make_task(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], optimi
             x, y = batch
             value = loss(model(x), y)
             self.train_terms.setdefault(batch_idx, (value.detach(), len(y)))  # L-BFGS comes back with other weights
-            return value
+            return unit * value
 
         def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
             x, y = batch

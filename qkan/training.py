@@ -22,6 +22,10 @@ MakeOptimizer: TypeAlias = Callable[[list[nn.Parameter]], Optimizer]
 # zero would let the line search divide by the width of an empty bracket.
 full_batch_lbfgs = partial(LBFGS, line_search_fn="strong_wolfe", tolerance_grad=1e-32, tolerance_change=1e-32)
 
+# What losses are multiplied by while L-BFGS minimises them: torch's stops learning curvature where the product of a
+# step and the change of the gradient is below an absolute 1e-10, so that losses below some 1e-7 would stall.
+UNITS = {"lbfgs": 1e6}
+
 # Name of an optimizer -> how to make it, and its own names for the arguments of `fit` that it takes.
 OPTIMIZERS: dict[str, tuple[Callable[..., Optimizer], dict[str, str]]] = {
     "adam": (Adam, {"lr": "lr"}),

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from circuits import EngineUnavailable
 from qkan.fit import FitResult
 from qkan.fit import fit as fit_with_progress
+from qkan.training import UNITS
 
 F64 = torch.float64
 
@@ -551,3 +552,31 @@ def test_an_impossible_argument_is_named_with_its_value_and_changes_nothing(argu
     with pytest.raises(error, match=message):
         fit(**{"model": model, "train": (X, Y), "validation": (X, Y)} | arguments)
     assert same(model, state)
+
+
+def test_the_unit_of_the_loss_lets_lbfgs_learn_curvature():
+    """Two parameters 1e-7 off: without the unit, steps times changes of gradients are too small to be kept."""
+
+    def kept(unit):
+        weight = nn.Parameter(torch.full((2,), 1e-7, dtype=torch.float64))
+        optimizer = torch.optim.LBFGS([weight], max_iter=3, tolerance_grad=1e-32, tolerance_change=1e-32)
+
+        def closure():
+            optimizer.zero_grad()
+            value = unit * (weight.square() * torch.tensor([1.0, 3.0], dtype=torch.float64)).sum()
+            value.backward()
+            return value
+
+        optimizer.step(closure)
+        return len(optimizer.state[weight]["old_dirs"])
+
+    assert kept(1.0) == 0
+    assert kept(UNITS["lbfgs"]) > 0
+
+
+def test_lbfgs_reaches_losses_at_which_torch_alone_stalls():
+    x = torch.linspace(-1, 1, 40, dtype=F64)[:, None]
+    data, model = (x.expand(-1, 3), torch.sin(2 * x)), network()
+    outcome = fit(model, data, data, optimizer="lbfgs", epochs=60)
+    assert outcome.best_validation_loss < 1e-8
+    assert outcome.train_loss[-1] == pytest.approx(error(model, data), rel=0.5)  # in the unit of the loss itself

@@ -16,7 +16,7 @@ from benchmarks.__main__ import app
 from benchmarks.functions import goals, protocol
 from benchmarks.functions.families import FAMILIES, FOURIER_NAME, MLP_NAME, QKAN_NAME, SPLINE_NAME
 from benchmarks.functions.goals import ABLATIONS, CHOSEN, EVERYTHING, GOALS
-from benchmarks.functions.protocol import TUNING_SEEDS, Study, loss
+from benchmarks.functions.protocol import TUNING_SEEDS, Study
 from benchmarks.functions.report import losses, medians, report, summary, tables
 from benchmarks.functions.run import QUICK
 from benchmarks.functions.targets import BESSEL, BY_KEY, EXPONENTIAL, FEYNMAN, PAPERS, SPECIAL, TARGETS
@@ -255,31 +255,6 @@ def test_training_that_diverges_is_a_row_with_an_infinite_error(monkeypatch):
 
     row = protocol._trained(QUICK, EXPONENTIAL, Explosion(), seed=0, steps=1, test=True)
     assert row["validation_error"] == row["test_error"] == math.inf
-
-
-def test_the_loss_is_a_multiple_of_the_mean_squared_error():
-    prediction, y = torch.tensor([[1.0], [3.0]]), torch.tensor([[1.0], [1.0]])
-    assert loss(prediction, y).item() == pytest.approx(2 * protocol.UNIT)
-
-
-def test_the_unit_of_the_loss_lets_curvature_be_learned():
-    """Two parameters 1e-7 off: without the unit, steps times changes of gradients are too small to be kept."""
-
-    def kept(unit):
-        weight = nn.Parameter(torch.full((2,), 1e-7, dtype=torch.float64))
-        optimizer = torch.optim.LBFGS([weight], max_iter=3, tolerance_grad=1e-32, tolerance_change=1e-32)
-
-        def closure():
-            optimizer.zero_grad()
-            value = unit * (weight.square() * torch.tensor([1.0, 3.0], dtype=torch.float64)).sum()
-            value.backward()
-            return value
-
-        optimizer.step(closure)
-        return len(optimizer.state[weight]["old_dirs"])
-
-    assert kept(1.0) == 0
-    assert kept(protocol.UNIT) > 0
 
 
 # Tables.

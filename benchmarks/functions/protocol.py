@@ -19,10 +19,6 @@ from qkan import fit, parameter_count
 TUNING_SEEDS = (1000, 1001)
 """Each trial is trained with both; not among the seeds that are reported."""
 
-UNIT = 1e6
-"""What the loss is multiplied by. L-BFGS of torch stops learning curvature where the product of a step and the change
-of the gradient is below 1e-10, an absolute number, so that mean squared errors below some 1e-7 would stall."""
-
 
 @dataclass(frozen=True)
 class Study:
@@ -109,18 +105,11 @@ def _trained(study: Study, target: Target, model: nn.Module, seed: int, steps: i
 
     row: dict[str, Any] = {"engine": ran_on(model), "parameters": sum(parameter_count(model).values())}
     try:
-        outcome = fit(
-            model, scaled(train), scaled(validation), optimizer="lbfgs", loss=loss, epochs=steps, progress=False
-        )
+        outcome = fit(model, scaled(train), scaled(validation), optimizer="lbfgs", epochs=steps, progress=False)
     except FloatingPointError:
         return row | {"validation_error": math.inf, "test_error": math.inf if test else None, "seconds": None}
     row |= {"validation_error": error(model, scaled(validation)), "seconds": outcome.seconds}
     return row | {"test_error": error(model, scaled(unseen)) if test else None, "deviation": deviation.item()}
-
-
-def loss(prediction: Tensor, y: Tensor) -> Tensor:
-    """The mean squared error, times `UNIT`."""
-    return UNIT * (prediction - y).square().mean()
 
 
 @torch.no_grad()

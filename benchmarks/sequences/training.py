@@ -19,9 +19,6 @@ from qkan import fit, parameter_count
 
 BATCH = 16
 
-UNIT = 1e6
-"""What the loss of L-BFGS is multiplied by: torch's stops learning curvature below an absolute 1e-10."""
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -103,18 +100,13 @@ class Training:
     def _fitted(self, model: nn.Module, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> float:
         """The seconds that it took."""
         if self.setting.rate is None:
-            options: dict[str, Any] = {"optimizer": "lbfgs", "loss": scaled_loss}
+            options: dict[str, Any] = {"optimizer": "lbfgs"}
         else:
             steps = self.setting.epochs * math.ceil(len(train[0]) / BATCH)
             options = {"optimizer": falling(self.setting.rate, steps), "batch_size": BATCH}
         return fit(
             model, train, validation, epochs=self.setting.epochs, seed=self.seed, progress=False, **options
         ).seconds
-
-
-def scaled_loss(prediction: Tensor, y: Tensor) -> Tensor:
-    """The mean squared error, times `UNIT`."""
-    return UNIT * (prediction - y).square().mean()
 
 
 def falling(rate: float, steps: int) -> Callable[[list[nn.Parameter]], Optimizer]:

@@ -86,7 +86,7 @@ class Basis(ABC):
 
         Args:
             out: where to.
-            v: within [-1, 1] for polynomials.
+            v: within [-1, 1] for polynomials, but for rounding.
             orders: the numbers from 1 to the degree, `(degree, 1)`.
         """
 
@@ -190,7 +190,7 @@ class Chebyshev(Basis):
         return (self._exactly(v),)
 
     def fill_quickly(self, out: Tensor, v: Tensor, orders: Tensor) -> None:
-        torch.mul(torch.arccos(v)[:, None], orders, out=out).cos_()
+        torch.mul(torch.arccos(v.clamp(-1, 1))[:, None], orders, out=out).cos_()
 
     @property
     def signs(self) -> Matrix:
@@ -234,6 +234,13 @@ def _remembered(basis: Basis, dtype: torch.dtype, device: torch.device) -> Const
             for array in (basis.nodes(), basis.analysis(), basis.derivative())
         )
     return nodes, analysis, derivative
+
+
+@lru_cache(maxsize=32)
+def signs(basis: Basis, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The sign of each feature, `(size - 1,)`, as a tensor."""
+    with torch.inference_mode(False):
+        return torch.from_numpy(np.ascontiguousarray(basis.signs)).to(device, dtype)
 
 
 @derived

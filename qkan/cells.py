@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from circuits import Circuit, pz
 from circuits.checks import check_tensor, suspicious
 from circuits.engines import Engine
+from circuits.precision import autocast_dtype
 from qkan.daruan import Share, check_sizes, check_width
 from qkan.gates import HQKANGates, QKANGates
 from qkan.layer import Base
@@ -48,6 +49,12 @@ class LSTMCell(nn.Module):
         linear = nn.Linear(self.hidden_size, self.proj_size, False, device, dtype) if self.proj_size else None
         self.projection = linear
         self.state_sizes: tuple[int, ...] = (self.proj_size or self.hidden_size, self.hidden_size)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one; the projection from the global one."""
+        self.gates.reset_parameters(generator)
+        if self.projection is not None:
+            self.projection.reset_parameters()
 
     def forward(self, x: Tensor, state: States | None = None) -> States:
         """One step: `x (*batch, input_size)` and the state h, c to the next one; None for zeros.
@@ -237,6 +244,10 @@ class QKANGRUCell(nn.Module):
         self.gates = QKANGates(maps, *options, hidden_bias=bias)  # which is not redundant: r multiplies it
         self.state_sizes: tuple[int, ...] = (hidden_size,)
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one."""
+        self.gates.reset_parameters(generator)
+
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         """One step: `x (*batch, input_size)` and `h (*batch, hidden_size)` to the next h; None for zeros."""
         states = None if h is None else (h,)
@@ -245,7 +256,8 @@ class QKANGRUCell(nn.Module):
 
     def sequence(self, x: Tensor, state: States) -> States:
         """All states h, `(time, batch, hidden_size)`, for `x (time, batch, input_size)` and the state before."""
-        (h,), z, steps = state, self.gates.before(x), list[Tensor]()
+        (h,), z = state, self.gates.before(x)
+        steps: list[Tensor] = []
         hidden = self.gates.repeated(z, h.detach().abs().amax(0).clamp(min=1.0)) if z.numel() else self.gates.hidden
         for part in z.unbind(0):
             steps.append(self._step(part, hidden, steps[-1] if steps else h))
@@ -264,13 +276,16 @@ def checked_states(x: Tensor, states: States | None, input_size: int, sizes: Seq
     if states is None:
         return tuple(x.new_zeros(*x.shape[:-1], size) for size in sizes)
     shapes = [(*x.shape[:-1], size) for size in sizes]
-    if not isinstance(states, tuple) or [tuple(state.shape) for state in states] != shapes:
-        found = [tuple(state.shape) for state in states] if isinstance(states, tuple) else type(states).__name__
+    if not isinstance(states, Sequence) or [tuple(state.shape) for state in states] != shapes:
+        found = [tuple(state.shape) for state in states] if isinstance(states, Sequence) else type(states).__name__
         raise ValueError(
             f"Argument `state` must be a tuple of tensors of shapes {shapes} for x of shape {tuple(x.shape)}, but is "
             f"{found}."
         )
-    return states
+    for state in states:
+        if state.dtype != x.dtype and autocast_dtype(x.device) is None:
+            raise TypeError(f"Argument `state` is {state.dtype}, but x is {x.dtype}: convert one of them.")
+    return tuple(states)
 
 
 def judged(cell: nn.Module, states: States, **inputs: Tensor) -> States:
@@ -278,6 +293,10 @@ def judged(cell: nn.Module, states: States, **inputs: Tensor) -> States:
     if any(map(suspicious, states)):
         for name, tensor in (*inputs.items(), *cell.named_parameters()):
             check_tensor(name, tensor)
+        raise FloatingPointError(
+            f"The states of {type(cell).__name__} are not finite, though inputs and parameters are: rescale x or lower "
+            "the learning rate, some products are too large for their dtype."
+        )
     return states
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from circuits.bases import Basis, Interval, constants
+from circuits.bases import Basis, Interval, constants, signs
 
 Base = Callable[[Tensor], Tensor]
 
@@ -47,9 +47,9 @@ class Features:
 
     def signed(self, weights: Tensor, inputs: int) -> Tensor:
         """The weights of what `quick` writes."""
-        signs = torch.ones(len(weights) // inputs, dtype=weights.dtype)
-        signs[: self.basis.size - 1] = torch.from_numpy(self.basis.signs)
-        return weights * signs.to(weights.device).repeat_interleave(inputs)[:, None]
+        parts = weights.view(-1, inputs, weights.shape[1])
+        known = parts[: self.basis.size - 1] * signs(self.basis, weights.dtype, weights.device)[:, None, None]
+        return torch.cat([known, parts[self.basis.size - 1 :]]).flatten(0, 1)
 
     def fill_slopes(self, out: Tensor, u: Tensor) -> None:
         """Write to `out (rows, size of slopes, u)` what the slopes of all features are made of, by `slopes`."""

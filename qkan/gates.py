@@ -10,6 +10,7 @@ from torch.nn import functional
 from circuits import Circuit
 from circuits.engines import Engine
 from circuits.engines.projection import projection
+from circuits.precision import full_precision
 from qkan.daruan import Share
 from qkan.features import Features
 from qkan.hybrid import HQKAN
@@ -76,6 +77,11 @@ class QKANGates(nn.Module):
         held = tuple(name for name in frozen if hidden_bias or name != "bias")
         self.hidden = QKANLayer(hidden, outputs, circuit, base, hidden_bias, _groups(share, hidden), held, *options)
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one."""
+        self.input.reset_parameters(generator)
+        self.hidden.reset_parameters(generator)
+
     def before(self, x: Tensor) -> Tensor:
         """What x contributes."""
         return self.input(x)
@@ -105,7 +111,12 @@ class QKANGates(nn.Module):
             return self.hidden
         features, constant, weights = made
         constant = constant if self.hidden.bias is None else constant + self.hidden.bias
-        return lambda h: torch.addmm(constant, features(h), weights)
+
+        def hidden(h: Tensor) -> Tensor:
+            with full_precision(h.device):
+                return torch.addmm(constant, features(h), weights)
+
+        return hidden
 
 
 class HQKANGates(nn.Module):
@@ -159,6 +170,10 @@ class HQKANGates(nn.Module):
             dtype,
         )
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one."""
+        self.net.reset_parameters(generator)
+
     def before(self, x: Tensor) -> Tensor:
         """What x contributes to the latent inputs."""
         return functional.linear(x, self.net.encoder.weight[:, : self.inputs], self.net.encoder.bias)
@@ -188,8 +203,9 @@ class HQKANGates(nn.Module):
         if others or (made := _expanded(first, bounds, z)) is None:
             return None
         features, constant, weights = made
-        outer = self.net.decoder(constant if first.bias is None else constant + first.bias)
-        weights = weights @ self.net.decoder.weight.T
+        with full_precision(z.device):
+            outer = self.net.decoder(constant if first.bias is None else constant + first.bias)
+            weights = weights @ self.net.decoder.weight.T
         return Unrolled(features, outer.expand(*z.shape[:2], -1), z, self._mixing.T, weights)
 
 
@@ -202,11 +218,8 @@ def _expanded(layer: QKANLayer, bounds: tuple[Tensor, Tensor], z: Tensor) -> tup
     activation, weight = layer.activation, layer.base_weight
     if layer.base is not None and layer.base not in BASES.values():
         return None
-    # A little wider, for the rounding of what lies between.
-    margin = 1e-5 * (bounds[1] - bounds[0])
-    wide = bounds[0] - margin, bounds[1] + margin
     time, batch = z.shape[:2]
-    made = projection(activation.engine, activation.circuit, activation.slots(), layer.weight, wide, batch, time)
+    made = projection(activation.engine, activation.circuit, activation.slots(), layer.weight, bounds, batch, time)
     if made is None:
         return None
     features = Features(made.basis, made.interval, None if weight is None else layer.base)

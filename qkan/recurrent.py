@@ -1,5 +1,6 @@
 """Recurrent networks with circuits in their gates, with the signature and the semantics of `torch.nn.LSTM`."""
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -41,19 +42,28 @@ class Recurrent(nn.Module):
         if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout <= 1:
             raise ValueError(f"Argument `dropout` must be a probability, but is {dropout!r}.")
         if dropout and num_layers == 1:
-            raise ValueError(
-                f"Argument `dropout` is {dropout}, but acts between layers, and num_layers is 1: leave it out, or put "
-                "nn.Dropout behind the network."
+            warnings.warn(
+                f"Argument `dropout` is {dropout}, but acts between layers only, and num_layers is 1: put nn.Dropout "
+                "behind the network.",
+                stacklevel=3,
             )
         self.input_size, self.num_layers = input_size, num_layers
         self.batch_first, self.dropout, self.bidirectional = batch_first, float(dropout), bidirectional
-        cells, size = list[LSTMCell | QKANGRUCell](), input_size
+        cells: list[LSTMCell | QKANGRUCell] = []
+        size = input_size
         for _ in range(num_layers):
             layer = [make(size) for _ in range(self.directions)]
             size = self.directions * layer[0].state_sizes[0]
             cells += layer
         self.cells = nn.ModuleList(cells)
         self.state_sizes = cells[0].state_sizes
+        self.hidden_size = self.state_sizes[-1]
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one."""
+        for cell in self.cells:
+            assert isinstance(cell, (LSTMCell, QKANGRUCell))
+            cell.reset_parameters(generator)
 
     @property
     def directions(self) -> int:
@@ -77,10 +87,10 @@ class Recurrent(nn.Module):
             outputs, after = self._run(padded, state, lengths.to(padded.device))
             return _packed(outputs, x), after
         check_width(x, self.input_size)
-        if x.ndim not in (2, 3) or 0 in x.shape[:-1]:
+        if x.ndim not in (2, 3) or not x.shape[1 if self.batch_first and x.ndim == 3 else 0]:
             raise ValueError(
                 "Argument `x` must have shape (time, batch, size), with batch_first (batch, time, size), or (time, "
-                f"size), none of which is 0, but has shape {tuple(x.shape)}."
+                f"size), of at least one time step, but has shape {tuple(x.shape)}."
             )
         if x.ndim == 2:
             outputs, after = self._run(x[:, None], self._mapped(lambda part: part[:, None], state), None)
@@ -90,7 +100,8 @@ class Recurrent(nn.Module):
 
     def _run(self, x: Tensor, state: Any, lengths: Tensor | None) -> tuple[Tensor, Any]:
         """`forward` for `x (time, batch, size)`, with the length of each sequence unless it is the time."""
-        states, ends = self._states(x, state), list[States]()
+        states = self._states(x, state)
+        ends: list[States] = []
         for layer in range(self.num_layers):
             runs: list[Tensor] = []
             for direction in range(self.directions):
@@ -113,7 +124,9 @@ class Recurrent(nn.Module):
         return checked_states(grid, given, self.input_size, self.state_sizes)
 
     def _mapped(self, function: Callable[[Tensor], Tensor], state: Any) -> Any:
-        return tuple(map(function, state)) if isinstance(state, tuple) else state if state is None else function(state)
+        if state is None or isinstance(state, Tensor):
+            return state if state is None else function(state)
+        return tuple(map(function, state))
 
     def extra_repr(self) -> str:
         """What `repr` shows beside the cells."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from circuits.checks import batched
-from circuits.derivatives import differentiated, rows_within, transformed
+from circuits.derivatives import differentiated, rows_within
 from circuits.precision import full_precision
 from circuits.scratch import scratch
 from qkan.features import Features
@@ -47,8 +47,6 @@ def scan(
     Returns:
         m and c, `(2, time, batch, hidden)`.
     """
-    if transformed():
-        return plain_scan(features, outer, first, inner, mixing, weights, cell)
     return Scan.apply(features, outer, first, inner, mixing, weights, cell)
 
 
@@ -113,7 +111,8 @@ class Scan(torch.autograd.Function):
         (grad,), features, wanted = grads, ctx.features, ctx.needs_input_grad[1:]
         *arguments, gates, inputs, states, bent = ctx.saved_tensors
         if torch.is_grad_enabled() or batched(grad):
-            return None, *differentiated(partial(plain_scan, features), arguments, wanted, grad)
+            with full_precision(grad.device):
+                return None, *differentiated(partial(plain_scan, features), arguments, wanted, grad)
         _, _, inner, mixing, weights, cell = arguments
         with full_precision(grad.device):
             by_gates, by_inputs, by_weights, by_cell = _backward(
@@ -141,7 +140,7 @@ def _forward(
 ) -> None:
     """Write inputs but the first, gates, states and tanh of the cells. Calls count here, so views are made at once."""
     time, batch, ins = inputs.shape
-    room = scratch(outer, (batch, len(weights) // ins, ins), "scan features")
+    room = outer.new_empty(batch, len(weights) // ins, ins)
     fill, weights, flat = features.quick(room), features.signed(weights, ins), room.flatten(1)
     i, f, g, o = (gate.unbind(0) for gate in gates.chunk(4, -1))
     both, steps = gates.chunk(2, -1)[0].unbind(0), gates.unbind(0)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from circuits import engines, pz, rpz
+from circuits.derived import TAKES_CONSTANTS
 from qkan import (
     HQKAN,
     HQKANLSTM,
@@ -219,7 +220,7 @@ def test_a_scan_and_its_plain_twin_have_the_same_second_derivatives(name: str) -
         return gradients(network, slope.square().sum(), x)
 
     fast = curvature(total(network(x)))
-    slow = curvature(total(copy_on(network, "bloch")(x)))
+    slow = curvature(total(set_engine(network, "bloch")(x)))
     assert_same(fast, [*slow], 1e-8)
 
 
@@ -237,11 +238,6 @@ def test_expanding_engines_scan_and_others_do_not(name: str, monkeypatch: pytest
     assert seen == [4]
     set_engine(network, "bloch")(torch.randn(4, 2, 2))
     assert seen == [4]
-
-
-def copy_on(network: nn.Module, engine: str) -> nn.Module:
-    """The same parameters, not copies of them, on another engine."""
-    return set_engine(network, engine)
 
 
 @pytest.mark.parametrize("name", list(CELLS)[:4])
@@ -358,8 +354,7 @@ def test_learning_lowers_the_loss(make: Any) -> None:
     ("shape", "state", "message"),
     [
         ((4, 5, 3), None, r"Argument `x` must have shape \(\*batch, 2\)"),
-        ((0, 5, 2), None, "none of which is 0"),
-        ((4, 0, 2), None, "none of which is 0"),
+        ((0, 5, 2), None, "at least one time step"),
         ((2,), None, "Argument `x`"),
         ((4, 5, 2), torch.zeros(1, 4, 3), "Argument `state` must"),
     ],
@@ -396,7 +391,6 @@ def made(input_size: int = 2, hidden_size: int = 3, **options: Any) -> QKANLSTM:
     [
         ({"proj_size": 3}, "`proj_size` must be smaller"),
         ({"dropout": 1.5}, "`dropout` must be a probability"),
-        ({"dropout": 0.5}, "num_layers is 1"),
         ({"num_layers": 0}, "`num_layers` must be positive"),
         ({"hidden_size": 0}, "`hidden_size` must be positive"),
         ({"frozen": ["rate"]}, "`frozen` must name"),
@@ -417,3 +411,93 @@ def test_the_latent_of_an_hqkan_lstm_is_that_of_the_hqkan() -> None:
     network = HQKANLSTM(7, 32, circuit=pz(1))
     expected = parameter_count(HQKAN(39, 128, circuit=pz(1)))
     assert parameter_count(network) == expected
+
+
+@networks
+def test_an_empty_batch_has_empty_outputs(make: Any) -> None:
+    outputs, state = make(2, 3, circuit=pz(1))(torch.zeros(4, 0, 2))
+    assert outputs.shape == (4, 0, 3)
+    assert (state if make is QKANGRU else state[1]).shape == (1, 0, 3)
+
+
+def test_dropout_of_one_layer_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match="num_layers is 1"):
+        made(dropout=0.5)
+
+
+@networks
+def test_a_state_of_another_dtype_is_refused(make: Any) -> None:
+    h, x = torch.zeros(1, 5, 3, dtype=torch.float64), torch.zeros(4, 5, 2)
+    with pytest.raises(TypeError, match=r"Argument `state` is torch\.float64"):
+        make(2, 3, circuit=pz(1))(x, h if make is QKANGRU else [h, h])
+
+
+@networks
+def test_parameters_are_drawn_anew_from_a_generator(make: Any) -> None:
+    first, second = make(2, 3, circuit=pz(1)), make(2, 3, circuit=pz(1))
+    for network in (first, second):
+        network.reset_parameters(torch.Generator().manual_seed(0))
+    x = torch.randn(4, 5, 2)
+    assert torch.equal(first(x)[0], second(x)[0])
+
+
+@pytest.mark.parametrize("factor", [0.0, 1e-3])
+def test_far_from_the_origin_rounding_makes_no_nan(factor: float) -> None:
+    """The interval of the latent inputs is then narrower than their rounding."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        network = HQKANLSTM(1, 8, engine="spectral")
+        with torch.no_grad():
+            cells_of(network)[0].gates.net.encoder.weight[:, 1:] *= factor
+        outputs, _ = network(350 + torch.rand(6, 4, 1))
+        assert outputs.isfinite().all()
+
+
+def test_states_that_overflow_are_an_error() -> None:
+    network = QKANLSTM(1, 2, circuit=pz(1), proj_size=1)
+    with torch.no_grad():
+        cells_of(network)[0].projection.weight.fill_(3e38)
+    with pytest.raises((FloatingPointError, ValueError), match=r"not finite|finite"):
+        network(torch.randn(3, 2, 1))
+
+
+def test_a_domain_that_holds_the_hidden_state_is_accepted() -> None:
+    network = QKANLSTM(1, 4, circuit=pz(2), engine=engines.get("spectral", domain=(-1, 1)), dtype=torch.float64)
+    x = torch.rand(5, 3, 1, dtype=torch.float64)
+    outputs = network(x)[0]
+    assert_same([outputs], [set_engine(network, "bloch")(x)[0]], 1e-10)
+
+
+@pytest.mark.parametrize("share", ["out", "in", 1])
+def test_shared_activations_are_scanned_too(share: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("qkan.cells.scan", lambda *inputs: seen.append(1) or scan(*inputs))
+    network = QKANLSTM(2, 3, circuit=pz(1), share=share, engine="spectral", dtype=torch.float64)
+    x = torch.randn(5, 3, 2, dtype=torch.float64, requires_grad=True)
+    fast, value = gradients(network, total(network(x)), x), network(x)[0]
+    assert seen
+    set_engine(network, "bloch")
+    assert_same([value], [network(x)[0]], 1e-10)
+    assert_same(fast, gradients(network, total(network(x)), x), 1e-9)
+
+
+@networks
+def test_networks_compile_to_one_graph(make: Any) -> None:
+    if not TAKES_CONSTANTS:
+        pytest.skip("this torch breaks the graph at what is derived from a circuit")
+    network = make(2, 3, circuit=pz(1, scale=1, shift=0), engine="bloch")
+    x = torch.randn(3, 2, 2)
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x)[0], network(x)[0])
+
+
+@networks
+def test_expansions_keep_full_precision(make: Any) -> None:
+    network, x = make(2, 8, circuit=pz(3), engine="spectral"), torch.randn(6, 4, 2)
+    expected = network(x)[0]
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(network(x)[0], expected)
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -16,16 +16,16 @@ from circuits.checks import check_sum
 from circuits.circuit import Circuit
 from circuits.derivatives import transformed
 from circuits.engines.auto import Auto
-from circuits.engines.engine import Engine, anchored, ignored
+from circuits.engines.engine import Engine, anchored, ignored, per_sample
 from circuits.engines.product import coefficients_of
-from circuits.engines.spectral import Spectral, expands
+from circuits.engines.spectral import Spectral
 from circuits.lower import facts
 from circuits.precision import autocast_dtype, full_precision
 
 
 @dataclass(frozen=True)
 class Projection:
-    """`contract` as a function of x alone, within bounds.
+    r"""$y = c + r(v) C$, `contract` as a function of x alone, for v the place of x in `interval`.
 
     Args:
         basis: of the features.
@@ -38,11 +38,6 @@ class Projection:
     interval: Interval
     constant: Tensor
     coefficients: Tensor
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """The weighted sum `(*batch, out)` at `x (*batch, in)`."""
-        with full_precision(x.device):
-            return self.constant + self.basis.features(self.interval(x)).flatten(-2) @ self.coefficients
 
 
 def projection(
@@ -76,7 +71,7 @@ def projection(
         engine = engine.repeated(circuit, ends, params, weight, batch, calls)
     if not isinstance(engine, Spectral) or not engine.supports(circuit) or facts(circuit).bounded_domain:
         return None
-    if not expands(ends.shape, [tensor.shape for tensor in params.values()], weight.shape):
+    if per_sample([tensor.shape for tensor in params.values()], weight.shape):
         return None
     with full_precision(ends.device):
         expansion = engine.layer(circuit, ends, params)

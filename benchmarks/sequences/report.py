@@ -1,5 +1,6 @@
 """Tables of a run, and the Markdown report."""
 
+import math
 from collections.abc import Sequence
 from statistics import mean, median, stdev
 from typing import Any
@@ -43,7 +44,7 @@ def goal_table(results: Results) -> Table:
     lines, found = [], finals(results, "adam")
     for task, names, most, error, score in GOALS:
         cells = {key: rows for key, rows in found.items() if key[0] == task and key[2] in names and key[1] <= most}
-        for (_, _, name), rows in [min(cells.items(), key=lambda cell: middle(cell[1]))] if cells else []:
+        for (_, _, name), rows in [min(cells.items(), key=_validated)] if cells else []:
             reached = middle(rows) <= error and middle(rows, "test_r2") >= score
             goal = f"MSE <= {error:.1e}, R2 >= {score:g}, at most {most} parameters"
             measured = f"{middle(rows):.1e}, {middle(rows, 'test_r2'):.4f}, {rows[0]['parameters']} parameters"
@@ -51,6 +52,11 @@ def goal_table(results: Results) -> Table:
     lines += [_front_line(found, task) for task in dict.fromkeys(key[0] for key in found)]
     lines += _town_lines(results)
     return Table("Goals", ["figure", "goal", "measured", "reached"], lines)
+
+
+def _validated(cell: tuple[tuple[str, int, str], Rows]) -> float:
+    """By what one of several models is chosen: the test part is looked at afterwards."""
+    return middle(cell[1], "validation_mse")
 
 
 def _front_line(found: dict[tuple[str, int, str], Rows], task: str) -> list[str]:
@@ -63,13 +69,11 @@ def _front_line(found: dict[tuple[str, int, str], Rows], task: str) -> list[str]
 
 
 def on_front(found: dict[tuple[str, int, str], Rows], task: str, size: int) -> bool:
-    """Whether no other recurrent network with as few parameters as one of ours at that size has a smaller error."""
-    ours = [rows for (key, at, name), rows in found.items() if key == task and at == size and name in QUANTUM]
-    others = [rows for (key, _, name), rows in found.items() if key == task and name not in (*QUANTUM, MLP_NAME)]
-    return any(
-        all(middle(other) >= middle(rows) for other in others if other[0]["parameters"] <= rows[0]["parameters"])
-        for rows in ours
-    )
+    """Whether no other recurrent network of at most that many parameters has a smaller error than our best one."""
+    cells = {(at, name): middle(rows) for (key, at, name), rows in found.items() if key == task and at <= size}
+    ours = [error for (at, name), error in cells.items() if at == size and name in QUANTUM]
+    others = [error for (_, name), error in cells.items() if name not in (*QUANTUM, MLP_NAME)]
+    return bool(ours) and min(ours) <= min(others, default=math.inf)
 
 
 def _town_lines(results: Results) -> list[list[str]]:
@@ -80,10 +84,11 @@ def _town_lines(results: Results) -> list[list[str]]:
     if large is None or small is None:
         return []
     saved = 1 - _size(small) / _size(large)
+    better = middle(small, "test_mae") <= middle(large, "test_mae")
     errors = f"MAE {middle(small, 'test_mae'):.2f} against {middle(large, 'test_mae'):.2f}"
     figure = f"{title(small[0]['task'])}, HQKAN-LSTM against an LSTM of {_size(large):,}"
-    goal = ">= 95 % fewer parameters"
-    return [[figure, goal, f"{saved:.1%} fewer, {errors}", "yes" if saved >= 0.95 else "no"]]
+    goal = ">= 95 % fewer parameters at no larger MAE"
+    return [[figure, goal, f"{saved:.1%} fewer, {errors}", "yes" if saved >= 0.95 and better else "no"]]
 
 
 def _size(rows: Rows) -> int:
@@ -93,7 +98,8 @@ def _size(rows: Rows) -> int:
 def curve_table(results: Results, study: str, name: str) -> Table:
     """The median error of every family at every size."""
     found, lines = finals(results, study), []
-    for task, size in sorted({key[:2] for key in found}, key=lambda key: (list(TASKS).index(key[0]), key[1])):
+    order = [*TASKS, "milan"]
+    for task, size in sorted({key[:2] for key in found}, key=lambda key: (order.index(key[0]), key[1])):
         cells = {family: found.get((task, size, family)) for family in ORDER}
         best = min(middle(rows) for rows in cells.values() if rows)
         line = [f"{title(task)}, <= {size}"]
@@ -110,8 +116,8 @@ def detail_table(results: Results, study: str, name: str) -> Table:
     for (task, _, family), rows in sorted(
         finals(results, study).items(), key=lambda item: (item[0][0], _size(item[1]))
     ):
-        errors = [row["test_mse"] for row in rows]
-        spread = f"{stdev(errors):.1e}" if len(errors) > 1 else "-"
+        errors, seconds = [row["test_mse"] for row in rows], [row["seconds"] for row in rows if row["seconds"]]
+        spread = f"{stdev(errors):.1e}" if len(errors) > 1 and all(map(math.isfinite, errors)) else "-"
         lines.append(
             [
                 f"{title(task)}, {family}",
@@ -120,7 +126,7 @@ def detail_table(results: Results, study: str, name: str) -> Table:
                 spread,
                 f"{middle(rows, 'test_mae'):.3g}",
                 f"{middle(rows, 'test_r2'):.4f}",
-                f"{mean(row['seconds'] for row in rows if 'seconds' in row):.1f}",
+                f"{mean(seconds):.1f}" if seconds else "-",
             ]
         )
     for task in dict.fromkeys(key[0] for key in finals(results, study)):
@@ -145,6 +151,7 @@ def tables(results: Results) -> list[Table]:
         goal_table(results),
         curve_table(results, "adam", "Median test MSE after 30 epochs of Adam (parameters)"),
         curve_table(results, "lbfgs", "Median test MSE after L-BFGS (parameters)"),
+        detail_table(results, "adam", "Details after 30 epochs of Adam"),
         detail_table(results, "others", "Other series"),
         detail_table(results, "town", "Urban traffic"),
     ]
@@ -159,9 +166,12 @@ def report(results: Results) -> str:
 The next value of a series from a window of it. The first {PARTS[0]:.0%} of the windows are for training, the next
 {PARTS[1]:.0%} for validation, the rest for the test; the training part fills [-1, 1], and errors are of scaled values,
 but for MAE, which is in the unit of the series. Every family has two variants, each as large as the number of
-parameters allows, read-out included. All of its variants and trainings are tried once on validation, as many as those
-of any other family that has models so small; then seeds are trained anew, the weights of the best validation epoch are
-kept, and the test part is looked at once. Batches of 16; the learning rate falls to 0 along a cosine.
+parameters allows, read-out included; of torch's two biases of a gate, which are just added, one is held at 0 and not
+counted. All variants and trainings are tried with two seeds on validation, as many as those of any other family that
+has models so small; then seeds are trained anew, the weights of the best validation epoch are kept, and the test part
+is looked at once. The variants of the QKAN- and HQKAN-LSTM, and where their angles start, were found in rough runs on
+the pendulum and the Bessel function, which looked at test errors, too; those of the others are the usual ones. Batches
+of 16; the learning rate falls to 0 along a cosine.
 
 {shown}
 

@@ -6,6 +6,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
@@ -70,7 +71,7 @@ def _rows(trainings: Sequence[Training], workers: int) -> Iterator[Mapping]:
         yield from (training.run() for training in trainings)
         return
     # Not a fork, which may inherit a lock that a thread of torch holds.
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         running = [pool.submit(Training.run, training) for training in trainings]
         yield from (each.result() for each in as_completed(running))
 

@@ -74,7 +74,6 @@ class Training:
 
     def run(self) -> dict[str, Any]:
         """Train, and say what came of it."""
-        torch.set_num_threads(1)
         _, known = data(self.task, self.folder)
         train, validation = ((inputs(part), part.y) for part in (known.train, known.validation))
         with torch.random.fork_rng(devices=[]):
@@ -84,7 +83,8 @@ class Training:
         try:
             row |= {"seconds": self._fitted(model, train, validation)}
         except FloatingPointError:
-            return row | {"validation_mse": math.inf, "test_mse": math.inf, "test_mae": math.inf, "test_r2": -math.inf}
+            diverged = {"seconds": None, "validation_mse": math.inf, "test_mse": math.inf, "test_mae": math.inf}
+            return row | diverged | {"test_r2": -math.inf}
         with torch.no_grad():
             row |= {"validation_mse": errors(model(validation[0]), known.validation, known)["mse"]}
             if self.stage == "final":

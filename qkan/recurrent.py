@@ -114,8 +114,8 @@ class Recurrent(nn.Module):
             x = torch.cat(runs, -1)
             if self.dropout and layer + 1 < self.num_layers:
                 x = dropout(x, self.dropout, self.training)
-        after = tuple(map(torch.stack, zip(*ends, strict=True)))
-        return x, after if len(after) > 1 else after[0]
+        h, *others = map(torch.stack, zip(*ends, strict=True))
+        return x, (h, *others) if others else h
 
     def _states(self, x: Tensor, state: Any) -> States:
         """The states of all cells, `(num_layers * directions, batch, size)` each."""

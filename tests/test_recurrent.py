@@ -130,12 +130,14 @@ def test_a_sequence_is_its_steps_one_by_one(name: str, circuit: Any, dtype: torc
     state = tuple(3 * torch.randn(1, 5, size, dtype=dtype) for size in network.state_sizes)
     for part in state:
         part.requires_grad_()
-    given = state if len(state) > 1 else state[0]
+    first, *others = state
+    given = state if others else first
     fast = network(x, given)
     (cell,) = cells_of(network)
     steps, now = [], tuple(part[0] for part in state)
     for step in x:
-        result = cell(step, now if len(now) > 1 else now[0])
+        h, *cells = now
+        result = cell(step, now if cells else h)
         now = result if isinstance(result, tuple) else (result,)
         steps.append(now[0])
     slow = torch.stack(steps), tuple(part[None] for part in now)

@@ -96,7 +96,7 @@ class LSTMCell(nn.Module):
             first = first + gates.inner[0]
         if weight is not None:
             mixing = weight.T if mixing is None else weight.T @ mixing
-        outputs, cells = scan(gates.features, gates.outer, first, gates.inner, mixing, gates.weights, c).unbind(0)
+        outputs, cells = scan(gates.features, gates.outer, first, gates.inner, mixing, gates.weights, c)
         return outputs if self.projection is None else self.projection(outputs), cells
 
 

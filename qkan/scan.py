@@ -32,7 +32,7 @@ def scan(
     mixing: Tensor | None,
     weights: Tensor,
     cell: Tensor,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """All states of the recurrence.
 
     Args:
@@ -45,7 +45,7 @@ def scan(
         cell: c before the first step, `(batch, hidden)`.
 
     Returns:
-        m and c, `(2, time, batch, hidden)`.
+        m and c, `(time, batch, hidden)` each.
     """
     return Scan.apply(features, outer, first, inner, mixing, weights, cell)
 
@@ -58,7 +58,7 @@ def plain_scan(
     mixing: Tensor | None,
     weights: Tensor,
     cell: Tensor,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """The plain twin of `scan`, for torch to differentiate."""
     u, outputs, cells = first, [], []
     for step, z in enumerate(outer.unbind(0)):
@@ -68,7 +68,7 @@ def plain_scan(
         output, cell = lstm_step(torch.addmm(z, features(u), weights), cell)
         outputs.append(output)
         cells.append(cell)
-    return torch.stack([torch.stack(outputs), torch.stack(cells)])
+    return torch.stack(outputs), torch.stack(cells)
 
 
 def lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,39 +91,43 @@ class Scan(torch.autograd.Function):
         mixing: Tensor | None,
         weights: Tensor,
         cell: Tensor,
-    ) -> Tensor:
-        time, batch, width = outer.shape
-        hidden, ins = width // 4, first.shape[1]
-        inputs, gates = (
-            outer.new_empty(time, batch, ins),
-            torch.empty_like(outer, memory_format=torch.contiguous_format),
-        )
-        states, bent = outer.new_empty(2, time, batch, hidden), outer.new_empty(time, batch, hidden)
-        inputs[0] = first
+    ) -> tuple[Tensor, Tensor]:
+        (time, batch, width), ins = outer.shape, first.shape[1]
+        states = outer.new_empty(2, time + 1, batch, width // 4)
+        # Where u is the output of the step before, it lies there already.
+        inputs = states[0, :-1] if inner is None and mixing is None else outer.new_empty(time, batch, ins)
+        inputs[0], states[1, 0] = first, cell
+        gates, bent = outer.new_empty(outer.shape), outer.new_empty(time, batch, width // 4)
         with full_precision(outer.device):
-            _forward(features, outer, inputs, inner, mixing, weights, cell, gates, states, bent)
+            _forward(features, outer, inputs, inner, mixing, weights, gates, states, bent)
         ctx.features = features
         ctx.save_for_backward(outer, first, inner, mixing, weights, cell, gates, inputs, states, bent)
-        return states
+        ctx.set_materialize_grads(False)
+        return states[0, 1:], states[1, 1:]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        (grad,), features, wanted = grads, ctx.features, ctx.needs_input_grad[1:]
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        features, wanted = ctx.features, ctx.needs_input_grad[1:]
         *arguments, gates, inputs, states, bent = ctx.saved_tensors
-        if torch.is_grad_enabled() or batched(grad):
-            with full_precision(grad.device):
-                return None, *differentiated(partial(plain_scan, features), arguments, wanted, grad)
-        _, _, inner, mixing, weights, cell = arguments
-        with full_precision(grad.device):
+        if torch.is_grad_enabled() or any(grad is not None and batched(grad) for grad in grads):
+            both = torch.stack([states.new_zeros(bent.shape) if grad is None else grad for grad in grads])
+            with full_precision(gates.device):
+                return None, *differentiated(partial(_stacked, features), arguments, wanted, both)
+        _, _, inner, mixing, weights, _ = arguments
+        with full_precision(gates.device):
             by_gates, by_inputs, by_weights, by_cell = _backward(
-                features, mixing, weights, grad, gates, inputs, _factors(gates, states[1], bent, cell), wanted[4]
+                features, mixing, weights, grads, gates, inputs, _factors(gates, states[1, :-1], bent), wanted[4]
             )
             by_first = by_inputs[0].clone() if wanted[1] else None
             by_inputs[0] = 0
             by_mixing = None
             if wanted[3]:
-                by_mixing = states[0, :-1].flatten(0, 1).T @ by_inputs[1:].flatten(0, 1)
+                by_mixing = states[0, 1:-1].flatten(0, 1).T @ by_inputs[1:].flatten(0, 1)
         return None, by_gates, by_first, by_inputs if inner is not None else None, by_mixing, by_weights, by_cell
+
+
+def _stacked(features: Features, *arguments: Any) -> Tensor:
+    return torch.stack(plain_scan(features, *arguments))
 
 
 def _forward(
@@ -133,29 +137,30 @@ def _forward(
     inner: Tensor | None,
     mixing: Tensor | None,
     weights: Tensor,
-    cell: Tensor,
     gates: Tensor,
     states: Tensor,
     bent: Tensor,
 ) -> None:
-    """Write inputs but the first, gates, states and tanh of the cells. Calls count here, so views are made at once."""
+    r"""Write inputs but the first, gates, states and tanh of the cells.
+
+    The gate g is $2 \sigma(2a) - 1$, so that one sigmoid does for all four, and is left as that sigmoid. Calls count
+    here more than what they compute, so views are made at once.
+    """
     time, batch, ins = inputs.shape
+    twice = outer.new_tensor([1.0, 1.0, 2.0, 1.0]).repeat_interleave(outer.shape[2] // 4)
     room = outer.new_empty(batch, len(weights) // ins, ins)
-    fill, weights, flat = features.quick(room), features.signed(weights, ins), room.flatten(1)
+    fill, weights, flat = features.quick(room), features.signed(weights, ins) * twice, room.flatten(1)
+    z, u, b, steps = ((outer * twice).unbind(0), inputs.unbind(0), bent.unbind(0), gates.unbind(0))
     i, f, g, o = (gate.unbind(0) for gate in gates.chunk(4, -1))
-    both, steps = gates.chunk(2, -1)[0].unbind(0), gates.unbind(0)
     inside = (None,) * time if inner is None else inner.unbind(0)
-    z, u, b, before = outer.unbind(0), inputs.unbind(0), bent.unbind(0), cell
-    outputs, cells = (state.unbind(0) for state in states.unbind(0))
+    (_, *outputs), (before, *cells) = (state.unbind(0) for state in states.unbind(0))
+    shared = inner is None and mixing is None
     for t in range(time):
         fill(u[t])
-        torch.addmm(z[t], flat, weights, out=steps[t])
-        both[t].sigmoid_()
-        g[t].tanh_()
-        o[t].sigmoid_()
-        before = torch.mul(f[t], before, out=cells[t]).addcmul_(i[t], g[t])
+        torch.addmm(z[t], flat, weights, out=steps[t]).sigmoid_()
+        before = torch.mul(f[t], before, out=cells[t]).addcmul_(i[t], g[t], value=2).sub_(i[t])
         torch.mul(o[t], torch.tanh(before, out=b[t]), out=outputs[t])
-        if t + 1 < time:
+        if t + 1 < time and not shared:
             _mix(u[t + 1], outputs[t], inside[t + 1], mixing)
 
 
@@ -169,10 +174,10 @@ def _mix(out: Tensor, outputs: Tensor, inner: Tensor | None, mixing: Tensor | No
         torch.addmm(inner, outputs, mixing, out=out)
 
 
-def _factors(gates: Tensor, cells: Tensor, bent: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _factors(gates: Tensor, before: Tensor, bent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What gradients are multiplied by at each step: m's for c and for o, c's for i, f, g and for c before."""
-    i, f, g, o = gates.chunk(4, -1)
-    before = torch.cat([cell[None], cells[:-1]])
+    i, f, half, o = gates.chunk(4, -1)
+    g = 2 * half - 1
     three = torch.stack([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g)], -2)
     return o * (1 - bent * bent), (bent * o * (1 - o))[:, :, None], three, f
 
@@ -181,7 +186,7 @@ def _backward(
     features: Features,
     mixing: Tensor | None,
     weights: Tensor,
-    grad: Tensor,
+    grads: Sequence[Tensor | None],
     gates: Tensor,
     inputs: Tensor,
     factors: Sequence[Tensor],
@@ -191,13 +196,13 @@ def _backward(
     time, batch, ins = inputs.shape
     slopes = features.slopes(weights, ins).T
     size = slopes.shape[1] // ins
-    by_gates, by_inputs = torch.empty_like(gates), torch.empty_like(inputs)
+    by_gates, by_inputs = torch.empty_like(gates), inputs.new_empty(inputs.shape)
     by_weights = torch.zeros_like(weights) if weighted else None
-    by_output, by_cell = torch.zeros_like(grad[0, 0]), torch.zeros_like(grad[0, 0])
-    by_outputs, by_cells = (part.unbind(0) for part in grad.unbind(0))
+    by_outputs, by_cells = (None if grad is None else grad.unbind(0) for grad in grads)
     by_gate, by_input = by_gates.unbind(0), by_inputs.unbind(0)
     three, last = (part.unbind(0) for part in by_gates.view(time, batch, 4, -1).split([3, 1], 2))
     of_cell, of_last, of_three, of_forget = (factor.unbind(0) for factor in factors)
+    by_output = by_cell = torch.zeros_like(of_cell[0])
     sloped = scratch(inputs, (batch, size, ins), "scan slopes")
     flat = sloped.flatten(1)
     steps = rows_within(BUDGET, batch * slopes.shape[1] * slopes.element_size())
@@ -207,8 +212,11 @@ def _backward(
         held = scratch(inputs, (len(rows), size, ins), "scan features")
         features.fill_slopes(held, rows)
         for t, each in zip(range(stop - 1, part.start - 1, -1), reversed(held.split(batch)), strict=True):
-            by_output = by_output + by_outputs[t]
-            by_cell = torch.addcmul(by_cell, by_output, of_cell[t]).add_(by_cells[t])
+            if by_outputs is not None:
+                by_output = by_output + by_outputs[t]
+            by_cell = torch.addcmul(by_cell, by_output, of_cell[t])
+            if by_cells is not None:
+                by_cell += by_cells[t]
             torch.mul(by_cell[:, None], of_three[t], out=three[t])
             torch.mul(by_output[:, None], of_last[t], out=last[t])
             by_cell = by_cell.mul_(of_forget[t])

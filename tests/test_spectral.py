@@ -422,9 +422,31 @@ def test_auto_walks_small_layers():
 
 def test_auto_walks_what_cannot_be_one_product():
     big = torch.rand(2048, 64)
-    for layer in (QKANLayer(64, 64, px(2), engine="auto"), QKANLayer(64, 64, pz(3), share="out")):
-        layer(big * 0.3)
-        assert layer.activation.running_engine.name == "bloch"
+    layer = QKANLayer(64, 64, px(2), engine="auto")
+    layer(big * 0.3)
+    assert layer.activation.running_engine.name == "bloch"
+
+
+@pytest.mark.parametrize("share", ["out", 3])
+@pytest.mark.parametrize("dtype", [F32, F64])
+@pytest.mark.parametrize("circuit", [pz(3), pz(3, scale=1, shift=0)], ids=["trainable", "fixed"])
+def test_activations_that_outputs_share_are_expanded_as_themselves(share, dtype, circuit):
+    layer = QKANLayer(16, 8, circuit, share=share, dtype=dtype)
+    x = torch.randn(50, 16, dtype=dtype, requires_grad=True)
+    results = []
+    for engine in ("spectral", "bloch"):
+        layer.activation.engine = engine
+        y = layer(x)
+        results.append([y, *torch.autograd.grad(y.square().sum(), [x, *layer.parameters()])])
+    tolerance = 1e-9 if dtype == F64 else 2e-4
+    for fast, plain in zip(*results, strict=True):
+        assert (fast - plain).abs().max() <= tolerance * max(1.0, plain.abs().max().item())
+
+
+def test_auto_expands_many_samples_of_shared_activations():
+    layer = QKANLayer(64, 64, pz(3), share="out")
+    layer(torch.randn(2048, 64))
+    assert layer.activation.running_engine.name == "spectral"
 
 
 def test_auto_is_the_engine_it_chooses():

@@ -13,7 +13,7 @@ from circuits.derivatives import transformed
 from circuits.derived import derived
 from circuits.engines.bloch import Bloch
 from circuits.engines.costs import Layer, milliseconds
-from circuits.engines.engine import Engine, per_sample
+from circuits.engines.engine import Engine
 from circuits.engines.spectral import Expansion, Spectral, TooWide, direct, expands
 from circuits.lower import facts
 from circuits.shapes import broadcast
@@ -143,7 +143,7 @@ class Auto(Engine):
     ) -> Engine:
         """What is taken for a layer that is called `calls` times, on `batch` samples between `ends (2, in)` each."""
         shapes = [tensor.shape for tensor in params.values()]
-        if not _SPECTRAL.supports(circuit) or per_sample(shapes, weight.shape):
+        if not _SPECTRAL.supports(circuit) or not expands(ends.shape, shapes, weight.shape):
             return direct(circuit)
         wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (weight, *params.values()))
         once, everything = (

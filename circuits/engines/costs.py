@@ -40,6 +40,11 @@ class Costs:
     product: tuple[float, float]
 
 
+SHARED_TURN, SHARED_FEATURE, SHARED_CALL = 10.0, 3.0, (6e3, 3e4)
+"""Activations that all outputs share are computed themselves, in passes over fresh memory, before they meet weights:
+how many times dearer turns and features then are, and nanoseconds of the calls that a feature takes."""
+
+
 COSTS = {
     "cpu": Costs((12e4, 35e4), (26e4, 7e5), (12e4, 25e4), (3e4, 9e4), (2.0, 4.2), (0.25, 1.0), (0.012, 0.036)),
     "cuda": Costs((12e4, 35e4), (26e4, 7e5), (2e5, 3e5), (3e4, 9e4), (0.01, 0.03), (3e-3, 12e-3), (2e-5, 6e-5)),
@@ -61,8 +66,9 @@ class Layer:
 
     def direct(self, circuit: Circuit) -> float:
         """Nanoseconds of a direct evaluation."""
-        costs = self._costs()
-        return costs.direct[self.gradient] + self._walk(circuit, self.batch * self.inputs * self.circuits[0])
+        costs, evaluations = self._costs(), self.batch * self.inputs * self.circuits[0]
+        turn = SHARED_TURN if self._shared() else 1.0
+        return costs.direct[self.gradient] + self._walk(circuit, evaluations, turn)
 
     def expanded(self, circuit: Circuit, size: int) -> float:
         """Nanoseconds of an expansion in `size` features."""
@@ -71,11 +77,17 @@ class Layer:
         if facts(circuit).degree is None:
             calls += costs.range[self.gradient]
         each = costs.feature[self.gradient] + self.outputs * costs.product[self.gradient]
+        if self._shared():
+            calls, each = calls + size * SHARED_CALL[self.gradient], SHARED_FEATURE * costs.feature[self.gradient]
         return calls + self._walk(circuit, size * math.prod(self.circuits)) + self._width() * features * each
 
-    def _walk(self, circuit: Circuit, evaluations: int) -> float:
+    def _shared(self) -> bool:
+        return self.circuits[0] == 1 and self.outputs > 1
+
+    def _walk(self, circuit: Circuit, evaluations: int, turn: float = 1.0) -> float:
         costs, (gates, size) = self._costs(), _gates(circuit)
-        return gates * (costs.gate[self.gradient] + self._width() * evaluations * size * costs.turn[self.gradient])
+        each = self._width() * size * turn * costs.turn[self.gradient]
+        return gates * (costs.gate[self.gradient] + evaluations * each)
 
     def _width(self) -> int:
         return 2 if self.dtype == torch.float64 else 1

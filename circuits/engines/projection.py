@@ -16,9 +16,9 @@ from circuits.checks import check_sum
 from circuits.circuit import Circuit
 from circuits.derivatives import transformed
 from circuits.engines.auto import Auto
-from circuits.engines.engine import Engine, anchored, ignored, per_sample
+from circuits.engines.engine import Engine, anchored, ignored
 from circuits.engines.product import coefficients_of
-from circuits.engines.spectral import Spectral
+from circuits.engines.spectral import Spectral, expands
 from circuits.lower import facts
 from circuits.precision import autocast_dtype, full_precision
 
@@ -71,7 +71,7 @@ def projection(
         engine = engine.repeated(circuit, ends, params, weight, batch, calls)
     if not isinstance(engine, Spectral) or not engine.supports(circuit) or facts(circuit).bounded_domain:
         return None
-    if per_sample([tensor.shape for tensor in params.values()], weight.shape):
+    if not expands(ends.shape, [tensor.shape for tensor in params.values()], weight.shape):
         return None
     with full_precision(ends.device):
         expansion = engine.layer(circuit, ends, params)

@@ -123,16 +123,7 @@ class Spectral(Engine):
         nodes = expansion.nodes.reshape(-1, *[1] * grids, 1).expand(*[-1] * (grids + 1), expansion.circuit.features)
         values = self._at_nodes(expansion.circuit, nodes, params)
         values = _at_least(values, (expansion.basis.size, *[1] * (grids + 1)))
-        _, analysis, _ = constants(expansion.basis, x.dtype, x.device)
-        with full_precision(x.device):
-            coefficients = torch.tensordot(analysis, values, 1)
-        constant, *others = coefficients.unbind(0)
-        variable = expansion.variable(x)[..., None]
-        features = expansion.basis.features(variable).unbind(-2)
-        result = constant if features else constant + 0 * variable  # connected to x all the same
-        for feature, coefficient in zip(features, others, strict=True):
-            result = torch.addcmul(result, feature, coefficient)
-        return result
+        return _sum(expansion.basis, expansion.variable(x)[..., None], values)
 
     def _contract(self, circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight: Tensor) -> Tensor:
         if not expands(x.shape, [tensor.shape for tensor in params.values()], weight.shape):
@@ -148,6 +139,8 @@ class Spectral(Engine):
         """The weighted sum over inputs by an expansion of `layer`."""
         basis, v, values = expansion.basis, expansion.variable(x[..., None]), self.at_nodes(expansion, params)
         outs, ins = weight.shape
+        if values.shape[1] == 1 < outs:  # activations that all outputs share: the features meet one of them, not all
+            return torch.nn.functional.linear(_sum(basis, v, values[:, 0]), weight)
         rows = v.reshape(-1, ins)
         if transformed():
             y = product(basis, rows, values, weight)
@@ -238,10 +231,21 @@ class Spectral(Engine):
 
 
 def expands(x: torch.Size, params: Sequence[torch.Size], weight: torch.Size) -> bool:
-    """Whether a layer of these shapes is one product: slots are neither per sample nor shared by all outputs."""
-    if not x.numel() or per_sample(params, weight):
-        return False
-    return weight[0] == 1 or any(shape[-3] > 1 for shape in params if len(shape) == 3)
+    """Whether a layer of these shapes has features of its inputs: its slots are not per sample."""
+    return bool(x.numel()) and not per_sample(params, weight)
+
+
+def _sum(basis: Basis, v: Tensor, values: Tensor) -> Tensor:
+    """The activations at v, `(*grid, n)`, that have `values (size, *grid, n)` at the nodes; the grids broadcast."""
+    _, analysis, _ = constants(basis, v.dtype, v.device)
+    with full_precision(v.device):
+        coefficients = torch.tensordot(analysis, values, 1)
+    constant, *others = coefficients.unbind(0)
+    features = basis.features(v).unbind(-2)
+    result = constant if features else constant + 0 * v  # connected to x all the same
+    for feature, coefficient in zip(features, others, strict=True):
+        result = torch.addcmul(result, feature, coefficient)
+    return result
 
 
 @derived

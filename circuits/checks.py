@@ -51,7 +51,7 @@ def check_inputs(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor]) -> t
         The common grid.
     """
     _check_circuit(circuit)
-    _check_kind("x", x)
+    check_kind("x", x)
     if x.ndim == 0 or x.shape[-1] != circuit.features:
         raise ValueError(
             f"Argument `x` must have shape (*grid, {circuit.features}), its last dimension holding the circuit's "
@@ -73,8 +73,8 @@ def check_sum(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], weight:
         The grid `(*batch, out or 1, in)` of the activations.
     """
     check_activation(circuit)
-    _check_kind("x", x)
-    _check_kind("weight", weight)
+    check_kind("x", x)
+    check_kind("weight", weight)
     if x.ndim == 0:
         raise ValueError(f"Argument `x` must be a tensor of shape (*batch, in), but is {x!r}.")
     if weight.ndim < 2 or weight.shape[-1] != x.shape[-1]:
@@ -96,7 +96,7 @@ def _check_params(circuit: Circuit, x: Tensor, params: Mapping[str, Tensor], x_g
         )
     for name, length in slots.items():
         tensor = params[name]
-        _check_kind(f"params[{name!r}]", tensor)
+        check_kind(f"params[{name!r}]", tensor)
         if tensor.ndim == 0 or tensor.shape[-1] != length:
             raise ValueError(
                 f"Argument `params[{name!r}]` must have shape (*grid, {length}), but has shape {tuple(tensor.shape)}."
@@ -147,7 +147,7 @@ def check_activation(circuit: Circuit) -> None:
 
 def check_tensor(name: str, tensor: object) -> None:
     """Refuse what is not a floating tensor of finite values."""
-    tensor = _check_kind(name, tensor).detach()
+    tensor = check_kind(name, tensor).detach()
     # A sum of finite numbers may overflow, so only if it is not finite each entry is looked at.
     if suspicious(tensor) and not (finite := torch.isfinite(tensor)).all():
         position = tuple((~finite).nonzero()[0].tolist())
@@ -158,7 +158,7 @@ def check_tensor(name: str, tensor: object) -> None:
         )
 
 
-def _check_kind(name: str, tensor: object) -> Tensor:
+def check_kind(name: str, tensor: object) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"Argument `{name}` must be a torch.Tensor, but is a {type(tensor).__name__}.")
     if not tensor.is_floating_point():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from circuits import Circuit, engines, pz
-from circuits.checks import check_activation, check_tensor
+from circuits.checks import check_activation, check_kind, check_tensor
 from circuits.engines import Engine
 from qkan.initialise import draw_slots
 
@@ -171,6 +171,13 @@ def check_width(x: Tensor, in_features: int) -> None:
         raise TypeError(f"Argument `x` must be a torch.Tensor, but is a {type(x).__name__}.")
     if x.ndim == 0 or x.shape[-1] != in_features:
         raise ValueError(f"Argument `x` must have shape (*batch, {in_features}), but has shape {tuple(x.shape)}.")
+
+
+def check_dtype(x: Tensor, dtype: torch.dtype, name: str = "x") -> None:
+    """Refuse what is not floating-point, or of another dtype than the layer's while no autocast converts it."""
+    check_kind(name, x)
+    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(f"Argument `{name}` is {x.dtype}, but the layer is {dtype}: convert one of them.")
 
 
 def _finite(**numbers: Any) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from circuits import Circuit, pz
 from circuits.checks import check_tensor, suspicious
 from circuits.engines import Engine
-from qkan.daruan import Share, check_sizes, check_width
+from qkan.daruan import Share, check_dtype, check_sizes, check_width
 from qkan.initialise import draw_weights
 from qkan.layer import Base, QKANLayer
 from qkan.network import QKAN
@@ -108,6 +108,7 @@ class HQKAN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(*batch, in)` to `(*batch, out)`."""
         check_width(x, self.in_features)
+        check_dtype(x, self.encoder.weight.dtype)
         latent = self.encoder(x)
         if suspicious(latent):  # here, so that an error has the caller's index
             check_tensor("x", x)

@@ -9,7 +9,7 @@ from torch.nn import functional
 from circuits import Circuit, pz
 from circuits.checks import check_activation, check_tensor, check_values, suspicious
 from circuits.engines import Engine
-from qkan.daruan import DARUAN, Share, check_frozen, check_width
+from qkan.daruan import DARUAN, Share, check_dtype, check_frozen, check_width
 from qkan.initialise import FLAT, circuit_moments, draw_weights, function_moments
 
 Base = str | Callable[[Tensor], Tensor] | None
@@ -122,9 +122,7 @@ class QKANLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(*batch, in)` to `(*batch, out)`."""
         check_width(x, self.in_features)
-        converts = x.dtype == self.weight.dtype or torch.is_autocast_enabled(x.device.type)
-        if x.is_floating_point() and not converts:
-            raise TypeError(f"Argument `x` is {x.dtype}, but the layer is {self.weight.dtype}: convert one of them.")
+        check_dtype(x, self.weight.dtype)
         y = self.activation.contract(x, self.weight, judged=False)
         if self.base is not None and self.base_weight is not None:
             y = y + functional.linear(self.base(x), self.base_weight, self.bias)

@@ -269,6 +269,16 @@ REFUSED = {
         ValueError,
         "`x` must have shape (*batch, 4), but has shape (3, 5).",
     ),
+    "ints": (
+        lambda: Model(4, 4)(torch.zeros(3, 4, dtype=torch.long)),
+        TypeError,
+        "`x` must be real floating-point, but is torch.int64: call .float() on it.",
+    ),
+    "dtype": (
+        lambda: Model(4, 4)(torch.zeros(3, 4, dtype=F64)),
+        TypeError,
+        "`x` is torch.float64, but the layer is torch.float32: convert one of them.",
+    ),
     "list": (lambda: Model(4, 4)([0.0] * 4), TypeError, "`x` must be a torch.Tensor, but is a list."),
 }
 

@@ -1,15 +1,15 @@
 """What counts as a feed-forward block of a network, and which attributes change when one map takes its place.
 
 A block is known by its structure, never by the name of its class: linear maps in -> hidden -> out, or a second one
-in -> hidden for a gate, and between them nothing but what acts on each hidden number.
+in -> hidden for a gate, and between them nothing but what acts on each token's hidden numbers.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+
+from qkan.tokenwise import is_tokenwise
 
 LOOKED_FOR = (
     "a torch.nn.Sequential or a module of one input with linear maps in -> hidden -> out, two or, with a gate, three; "
@@ -115,7 +115,9 @@ def _span(module: nn.Module) -> Block | None:
     def edits(new: nn.Module) -> list[Edit]:
         return [Edit(module, first, new), *(_passed(module, name) for name in (*between, last))]
 
-    return _block(module, list(maps.values()), [children[name] for name in between], edits)
+    block = _block(module, list(maps.values()), [children[name] for name in between], edits)
+    both = nn.Sequential(*(children[name] for name in (first, *between, last)))
+    return block if block is not None and is_tokenwise(both, block.maps, block.sizes[0]) else None
 
 
 def _whole(module: nn.Module, model: nn.Module) -> Block | None:
@@ -132,7 +134,7 @@ def _whole(module: nn.Module, model: nn.Module) -> Block | None:
 
     others = [child for name, child in children.items() if name not in maps]
     blocks = [_block(module, order, others, edits) for order in _orders(list(maps.values()))]
-    fitting = [block for block in blocks if block is not None and _is_pure(block)]
+    fitting = [block for block in blocks if block is not None and is_tokenwise(module, block.maps, block.sizes[0])]
     return max(fitting, key=lambda block: block.certain, default=None)
 
 
@@ -161,20 +163,6 @@ def _acts_on(hidden: int, child: nn.Module) -> bool:
     """Whether a child between the maps may act on each hidden number alone, or normalises them."""
     normalised = getattr(child, "normalized_shape", (hidden,))
     return tuple(normalised) == (hidden,) and all(p.numel() in (1, hidden) for p in child.parameters())
-
-
-def _is_pure(block: Block) -> bool:
-    """Whether the block takes one input and is zero where its last map is: it adds no residual, and no norm follows."""
-    last = {id(parameter) for parameter in block.maps[-1].parameters()}
-    state = {name: buffer.clone() for name, buffer in block.module.named_buffers()}
-    state |= {name: torch.zeros_like(p) for name, p in block.module.named_parameters() if id(p) in last}
-    x = next(block.maps[0].parameters()).new_ones(1, 1, block.sizes[0])
-    try:
-        with torch.no_grad():
-            y = functional_call(block.module, state, (x,))
-    except (RuntimeError, TypeError, ValueError):
-        return False  # what does not map one input of that shape is another kind of module
-    return isinstance(y, Tensor) and y.shape == (1, 1, block.sizes[-1]) and (y.is_meta or not y.any())
 
 
 def _orders(maps: list[nn.Module]) -> Iterator[list[nn.Module]]:

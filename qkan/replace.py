@@ -81,8 +81,9 @@ def replace_mlps(model: nn.Module, make: Callable[[int, int], nn.Module] = HQKAN
 
     - a module of one input whose children are linear maps in -> hidden -> out, two of them or, with a gate, three,
       and activations, dropouts and norms of the hidden layer, such as timm's `Mlp`, Hugging Face's `GPT2MLP` and
-      `LlamaMLP`. It must be zero where its last map is zero, so one that adds its input itself is none. The module is
-      replaced; dropouts that it registered after its last map follow the new one, others go.
+      `LlamaMLP`. Its input goes to the first maps and what its last map makes comes out, dropout aside, so one that
+      adds its input itself, or multiplies by it, is none. The module is replaced; dropouts that it registered after
+      its last map follow the new one, others go.
     - a `torch.nn.Sequential` with two linear maps. The first becomes the new map, and what follows up to the second
       `torch.nn.Identity`; what is around them, dropouts included, stays.
     - layers of `torch.nn.TransformerEncoder` and `TransformerDecoder`, and Hugging Face's pairs of `intermediate` and
@@ -90,9 +91,15 @@ def replace_mlps(model: nn.Module, make: Callable[[int, int], nn.Module] = HQKAN
       and the second linear map the identity; residual, norms and the last dropout stay. The fast path of
       `torch.nn.TransformerEncoder`, which reads the weights of linear maps, is switched off.
 
+    In the first two no token may see another, as in attention. To find out, they are called on a few random tokens, in
+    evaluation mode, without gradients and on copies of their buffers, and random numbers are put back; forward hooks
+    are called as well. On the meta device only shapes can tell: what mixes tokens between the maps of a block passes
+    for one, so name blocks by `select` there.
+
     What is found by its linear maps alone counts only if in == out < hidden, as in transformers; `select` names blocks
     of other sizes, such as a classifier's head. Blocks that share their linear maps share the new map. A new map takes
-    the block's dtype, device and training mode. Everything is found and made before anything changes, and if it cannot
+    the block's dtype, device and training mode, but neither its hooks nor `requires_grad=False`: it trains, as `make`
+    made it, even where the block was frozen. Everything is found and made before anything changes, and if it cannot
     be put in place the model is as it was.
 
     Args:

@@ -6,6 +6,7 @@ import copy
 import io
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -426,7 +427,75 @@ class Mixed(Mlp):
         self.act: Any = nn.MultiheadAttention(H, 2)
 
 
+class Mixer(nn.Module):
+    """Its maps have the sizes of a block's, but between them tokens see each other."""
+
+    def __init__(self, mix: Callable[[Tensor], Tensor], gated: bool = False) -> None:
+        super().__init__()
+        self.up, self.gate = nn.Linear(D, H), nn.Linear(D, H) if gated else None
+        self.down = nn.Linear(H, D)
+        self.mix = mix
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.mix(self.up(x))
+        return self.down(hidden if self.gate is None else hidden * torch.sigmoid(self.gate(x)))
+
+
+class After(Mlp):
+    """It does something with its input and what its last map makes."""
+
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x, super().forward(x))
+
+
+class Before(After):
+    """It does something with its input first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Mlp.forward(self, self.function(x, x))
+
+
+class Fourier(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.fft(x, dim=-2).real
+
+
+class Raising(Mlp):
+    """It takes images of 196 tokens only."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2] != 196:
+            raise self.error("tokens")
+        return super().forward(x)
+
+
 NONE = {
+    "attention of queries and values": lambda: Mixer(lambda v: functional.scaled_dot_product_attention(v, v, v)),
+    "sums up to now": lambda: Mixer(lambda v: v.cumsum(-2)),
+    "sums from now on": lambda: Mixer(lambda v: v.flip(-2).cumsum(-2).flip(-2)),
+    "sums by position": lambda: Mixer(lambda v: v.cumsum(1)),
+    "a mean over the batch": lambda: Mixer(lambda v: v - v.mean(0)),
+    "a gated scan": lambda: Mixer(lambda v: v.cumsum(-2), gated=True),
+    "tokens of a frequency": lambda: nn.Sequential(nn.Linear(D, H), Fourier(), nn.Linear(H, D)),
+    "another shape": lambda: nn.Sequential(nn.Linear(D, H), nn.Flatten(0, 1), nn.Linear(H, D)),
+    "a gate by the input": lambda: After(lambda x, y: x * torch.tanh(y)),
+    "a product with the input": lambda: After(lambda x, y: x * y),
+    "an activation at the end": lambda: After(lambda x, y: y.relu()),
+    "a factor at the end": lambda: After(lambda x, y: 0.5 * y),
+    "a norm at the end": lambda: After(lambda x, y: functional.layer_norm(y, (D,))),
+    "a norm of the input": lambda: Before(lambda x, _: functional.layer_norm(x, (D,))),
+    "assertion": lambda: Raising(AssertionError),
+    "attribute": lambda: Raising(AttributeError),
+    "index": lambda: Raising(IndexError),
+    "key": lambda: Raising(KeyError),
     "attention": Attention,
     "torch's attention": lambda: nn.MultiheadAttention(D, 2),
     "residual": Residual,
@@ -454,6 +523,21 @@ def test_what_is_no_block_is_left_alone(make):
         replace_mlps(model)
     assert identical(copied(model), before)
     assert repr(model) == shown
+
+
+def test_a_zero_start_hides_no_attention():
+    mixer, mlp = Mixer(lambda v: functional.scaled_dot_product_attention(v, v, v)), Mlp()
+    for parameter in (*mixer.down.parameters(), *mlp.fc2.parameters()):
+        nn.init.zeros_(parameter)
+    assert replace_mlps(nn.ModuleDict({"it": mixer, "mlp": mlp})).names == ("mlp",)
+
+
+def test_norms_over_a_batch_that_take_no_time_stay_blocks():
+    norm = nn.BatchNorm1d(H)
+    before = copied(norm)
+    model = nn.ModuleDict({"it": nn.Sequential(nn.Linear(D, H), norm, nn.ReLU(), nn.Linear(H, D))})
+    assert replace_mlps(model).names == ("it",)
+    assert identical(copied(norm), before)
 
 
 def test_other_sizes_are_replaced_where_they_are_selected():
@@ -634,6 +718,30 @@ def test_finding_a_block_does_not_change_it():
     with pytest.raises(ValueError, match="no feed-forward block"):
         replace_mlps(model)
     assert identical(copied(model), before)
+
+
+def test_finding_blocks_draws_no_random_numbers_and_changes_no_modes():
+    """In evaluation mode hooks are called; whatever they draw, the caller's random numbers are as before."""
+    modes = []
+
+    class Noisy(Residual):
+        def forward(self, x: Tensor) -> Tensor:
+            modes.append((self.training, self.drop1.training))
+            torch.rand(3)
+            return super().forward(x)
+
+    noisy, mlp, called = Noisy(drop=0.5), Mlp(drop=0.5), []
+    model = nn.ModuleDict({"it": noisy, "mlp": mlp})
+    noisy.drop1.eval()
+    mlp.register_forward_hook(lambda *_: called.append(1))
+    state = torch.get_rng_state()
+    replace_mlps(model, lambda i, o: nn.Identity())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert modes
+    assert set(modes) == {(False, False)}
+    assert called
+    assert (noisy.training, noisy.drop1.training, noisy.drop2.training) == (True, False, True)
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 REFUSED = {

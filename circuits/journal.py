@@ -68,7 +68,7 @@ class Journal:
         if not about.exists():
             # Part of every tag, so that a provider's jobs for other folders are never taken for ours.
             _write(about, json.dumps({"run": uuid4().hex[:8]}).encode())
-        self._run = _read(about, "run")["run"]
+        self._run = _read(about, "run", "later jobs have tags of another run; those in the folder keep theirs")["run"]
 
     def close(self) -> None:
         """Let another process use the folder."""
@@ -95,7 +95,7 @@ class Journal:
         content: Sequence[bytes],
         about: Any,
         values: Sequence[np.ndarray],
-        submit: Callable[[str], str],
+        submit: Callable[[str, Sequence[str]], str],
         fetch: Callable[[str], Bits],
         find: Callable[[str, Sequence[str]], str | None],
     ) -> Callable[[], Bits]:
@@ -105,7 +105,7 @@ class Journal:
             content: what the job asks for, byte for byte.
             about: what the record says of it, for a reader.
             values: the parameters of each part, which are kept beside the bits.
-            submit: submits under a tag; returns the id of the job.
+            submit: submits under a tag, under which jobs that failed may be known; returns the id of the new job.
             fetch: waits for a job; raises `JobNotFound` if the provider does not know it any more, and `JobFailed` if
                 it is over for good, which the record keeps: it is submitted anew when it is asked for again.
             find: the id of a job that was submitted under a tag, but for some that failed; None if there is none.
@@ -122,23 +122,22 @@ class Journal:
         if result.exists():
             self.place += 1
             return partial(_load, result)
-        tag = f"{name}-{self._run}"
         if path.exists():
-            record = _read(path, "job_id")
+            record = _read(path, "job_id", "its job is submitted again")
             # Killed while submitting: it may have arrived.
-            record["job_id"] = record["job_id"] or find(tag, record["failed"])
+            record["job_id"] = record["job_id"] or find(record["tag"], record["failed"])
         else:
-            record = {"tag": tag, "job_id": None, "failed": [], "about": about}
+            record = {"tag": f"{name}-{self._run}", "job_id": None, "failed": [], "about": about}
             _write(path, json.dumps(record, indent=1).encode())
         known = record["job_id"] is not None
         if not known:
-            _submitted(path, record, submit)
+            _submitted(path, record, submit, record["failed"])
         self.place += 1  # not before: whoever asks again after an error asks for the same job
 
         def wait() -> Bits:
             found = _fetched(path, record, fetch)
             if found is None and known:
-                _submitted(path, record, submit)
+                _submitted(path, record, submit, [*record["failed"], record["job_id"]])
                 found = _fetched(path, record, fetch)
             if found is None:
                 raise DeviceError(
@@ -161,8 +160,10 @@ class Journal:
         return f"Journal({str(self.folder)!r})"
 
 
-def _submitted(path: Path, record: dict[str, Any], submit: Callable[[str], str]) -> None:
-    record["job_id"] = submit(record["tag"])
+def _submitted(
+    path: Path, record: dict[str, Any], submit: Callable[[str, Sequence[str]], str], over: Sequence[str]
+) -> None:
+    record["job_id"] = submit(record["tag"], over)
     _write(path, json.dumps(record, indent=1).encode())
 
 
@@ -194,13 +195,13 @@ def _load(path: Path) -> Bits:
         raise JournalError(f"File {path} is damaged ({error}): remove it, and its job is fetched again.") from error
 
 
-def _read(path: Path, wanted: str) -> dict[str, Any]:
+def _read(path: Path, wanted: str, then: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
         if not isinstance(found, dict) or wanted not in found:
             raise ValueError(f"it has no {wanted}")
     except (ValueError, OSError) as error:
-        raise JournalError(f"File {path} is damaged ({error}): remove it, and its job is submitted again.") from error
+        raise JournalError(f"File {path} is damaged ({error}): remove it, and {then}.") from error
     return found
 
 

@@ -64,7 +64,7 @@ def run(folder: Path, cloud: Cloud, jobs: int, together: int = 1) -> list[bytes]
                         [content],
                         "a test",
                         [np.zeros((1, 2))],
-                        lambda tag, content=content: cloud.submit(tag, content),
+                        lambda tag, over, content=content: cloud.submit(tag, content),
                         lambda identity, content=content: cloud.fetch(identity, content),
                         cloud.find,
                     )
@@ -197,7 +197,7 @@ def test_jobs_are_submitted_before_the_first_is_waited_for(tmp_path):
                 [bytes([number])],
                 "a test",
                 [np.ones((1, 2))],
-                lambda tag, number=number: seen.append(f"submit {number}") or str(number),
+                lambda tag, over, number=number: seen.append(f"submit {number}") or str(number),
                 lambda identity: seen.append(f"fetch {identity}") or BITS,
                 lambda tag, failed: None,
             )
@@ -228,7 +228,7 @@ def test_files_are_whole_on_disk_before_they_have_their_name(tmp_path, monkeypat
         monkeypatch.setattr(os, "replace", replace)
         answers(
             journal,
-            submit=lambda tag: steps.append(("submit",)) or "1",
+            submit=lambda tag, over: steps.append(("submit",)) or "1",
             fetch=lambda identity: steps.append(("fetch",)) or BITS,
         )
     written = ["flush", "rename", "flush"]
@@ -255,7 +255,9 @@ def test_two_processes_do_not_share_a_journal(tmp_path):
 BITS = [np.zeros((1, 1, 1), np.uint8)]
 
 
-def answers(journal, content=b"a", submit=lambda tag: "1", fetch=lambda identity: BITS, find=lambda tag, failed: None):
+def answers(
+    journal, content=b"a", submit=lambda tag, over: "1", fetch=lambda identity: BITS, find=lambda tag, failed: None
+):
     with journal.rewound():
         return journal.ask([content], "a test", [np.ones((1, 2))], submit, fetch, find)()
 
@@ -304,7 +306,7 @@ def test_what_is_loaded_is_never_unpickled(tmp_path):
 def test_a_job_the_provider_forgot_is_submitted_again_once(tmp_path):
     submissions = []
 
-    def submit(tag):
+    def submit(tag, over):
         submissions.append(tag)
         return str(len(submissions))
 
@@ -319,10 +321,11 @@ def test_a_job_the_provider_forgot_is_submitted_again_once(tmp_path):
 
 
 def test_a_job_that_failed_is_submitted_anew_and_never_looked_at_again(tmp_path):
-    submissions, looked = [], []
+    submissions, looked, known = [], [], []
 
-    def submit(tag):
+    def submit(tag, over):
         submissions.append(tag)
+        known.append(list(over))
         return str(len(submissions))
 
     def fetch(identity):
@@ -339,13 +342,37 @@ def test_a_job_that_failed_is_submitted_anew_and_never_looked_at_again(tmp_path)
         answers(journal, submit=submit, fetch=fetch, find=find)
     assert len(submissions) == 2
     assert looked == [(submissions[0], ["1"])]
+    assert known == [[], ["1"]]
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"[1, 2]"])
+def test_a_damaged_name_of_the_run_can_be_removed_without_paying_twice(tmp_path, content):
+    """A job that arrived while its process was killed is found by the tag it was submitted under."""
+    arrived = []
+
+    def killed(tag, over):
+        arrived.append(tag)
+        raise SystemExit
+
+    with Journal(tmp_path) as journal, pytest.raises(SystemExit):
+        answers(journal, submit=killed)
+    about = tmp_path / "run.json"
+    about.write_bytes(content)
+    with pytest.raises(
+        JournalError, match=r"run\.json is damaged .*: remove it, and later jobs have tags of another run"
+    ):
+        Journal(tmp_path)
+    about.unlink()
+    with Journal(tmp_path) as journal:
+        answers(journal, submit=killed, find=lambda tag, failed: "1" if tag in arrived else None)
+    assert len(arrived) == 1
 
 
 def test_other_folders_have_other_tags(tmp_path):
     tags = []
     for name in ("one", "two"):
         with Journal(tmp_path / name) as journal:
-            answers(journal, submit=lambda tag: tags.append(tag) or "1")
+            answers(journal, submit=lambda tag, over: tags.append(tag) or "1")
     assert tags[0] != tags[1]
 
 

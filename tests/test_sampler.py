@@ -811,6 +811,34 @@ def evaluated_on(cloud, folder, **options):
         return Sampler(cloud, shots=10, limits=limits, seed=0, journal=journal, **options)(pz(1), x, params)
 
 
+def test_a_submission_that_is_tried_again_does_not_take_a_failed_job_for_its_own(tmp_path):
+    """The job fails; the next run submits it anew, and the connection breaks before it arrives."""
+    cloud = Cloud(tmp_path / "cloud")
+    whole, broken = cloud.run, [ConnectionError("before it arrived")]
+
+    def failing(pubs):
+        job = whole(pubs)
+        (cloud.folder / f"{job.job_id()}.npz").write_bytes(b"cancelled")
+        return job
+
+    options = {"service": cloud, "qubits": 2, "shots": 10, "limits": Limits(wait=0.0)}
+    x, params = inputs(pz(1), (4,), ())
+    cloud.run = failing
+    with Journal(tmp_path / "journal") as journal, pytest.raises(DeviceError, match=r"job 000000-.*-0 failed"):
+        Sampler(cloud, journal=journal, **options)(pz(1), x, params)
+
+    def unreachable(pubs):
+        if broken:
+            raise broken.pop()
+        return whole(pubs)
+
+    cloud.run = unreachable
+    with Journal(tmp_path / "journal") as journal:
+        assert Sampler(cloud, journal=journal, **options)(pz(1), x, params).isfinite().all()
+    assert not broken
+    assert len(list(cloud.folder.glob("*.npz"))) == 2
+
+
 def test_an_evaluation_killed_between_its_submissions_submits_each_job_once(tmp_path):
     """Killed at its first step, at the second, and so on: after every submission that was not the last, too."""
     quiet = Cloud(tmp_path / "quiet cloud")

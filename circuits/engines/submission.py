@@ -91,11 +91,11 @@ class Submitter:
         """Submit a job, unless that is done; returns what waits for its bits."""
         number = self.number
 
-        def submit(tag: str) -> str:
+        def submit(tag: str, over: Sequence[str]) -> str:
             sampler = self._sampler(number)
 
             def attempt(retried: bool) -> str:
-                if retried and (known := self._find(tag, ())) is not None:  # it had arrived after all
+                if retried and (known := self._find(tag, over)) is not None:  # it had arrived after all
                     return known
                 with _tagged(sampler, tag if self.service is not None else None):
                     handle = sampler.run([(part.program, part.values, part.shots) for part in job])
@@ -112,7 +112,7 @@ class Submitter:
             return bits
 
         if self.journal is None:
-            wait = partial(fetch, submit(uuid4().hex))
+            wait = partial(fetch, submit(uuid4().hex, ()))
         else:
             about = [{"about": part.about, "shots": part.shots, "rows": len(part.values)} for part in job]
             values = [part.values for part in job]

@@ -2,6 +2,7 @@ r"""How well a language model predicts: nats per token, perplexity, bits per cha
 
 import math
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,9 +15,8 @@ def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
 
     Args:
         logits: `(*batch, time, vocabulary)`.
-        tokens: `(*batch, time)`, ints, at least two along time.
+        tokens: `(*batch, time)`, ints of any kind, at least two along time.
 
-    >>> import torch
     >>> tokens = torch.tensor([2, 0, 1])
     >>> sure = 100.0 * functional.one_hot(torch.tensor([0, 1, 2]), 3)
     >>> next_token_loss(sure, tokens)
@@ -27,7 +27,9 @@ def next_token_loss(logits: Tensor, tokens: Tensor) -> Tensor:
             "Arguments `logits` and `tokens` must have shapes (*batch, time, vocabulary) and (*batch, time) with "
             f"time >= 2, but have {tuple(logits.shape)} and {tuple(tokens.shape)}."
         )
-    return functional.cross_entropy(logits[..., :-1, :].flatten(0, -2), tokens[..., 1:].flatten())
+    if tokens.is_floating_point() or tokens.is_complex() or tokens.dtype == torch.bool:
+        raise TypeError(f"Argument `tokens` must be a tensor of ints, but is {tokens.dtype}: call .long() on it.")
+    return functional.cross_entropy(logits[..., :-1, :].flatten(0, -2), tokens[..., 1:].flatten().long())
 
 
 def perplexity(nats: float) -> float:

@@ -32,7 +32,7 @@ def allocate(
         model: with DARUAN activations.
         x: inputs that are typical.
         shots: of an evaluation, on average over all edges of all layers; a multiple of the `row_shots` of devices.
-        loss: of the outputs, whose derivative counts; None for all outputs alike.
+        loss: one number of the outputs, whose derivative counts; None for all outputs alike.
 
     Returns:
         For the name of each DARUAN its shots, `(out or 1, in or 1)`, to be set by `set_shots`.
@@ -75,7 +75,7 @@ def _influence(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor] | N
     """The $c_e$ of every DARUAN, `(out or 1, in or 1)`."""
     with engines_of(model, lambda module: Probe(Auto())) as probes, torch.enable_grad():
         y = model(x)
-        ends = [loss(y)] if loss is not None else [y[..., output].sum() for output in range(y.shape[-1])]
+        ends = [_scalar(loss(y))] if loss is not None else [y[..., output].sum() for output in range(y.shape[-1])]
         found: dict[str, Tensor] = {}
         for name, probe in probes.items():
             for each in probe.seen:
@@ -87,6 +87,13 @@ def _influence(model: nn.Module, x: Tensor, loss: Callable[[Tensor], Tensor] | N
                 edge = total[..., 0].reshape(-1, *total.shape[-3:-1]).sum(0)
                 found[name] = found.get(name, 0) + edge.double().cpu()
     return found
+
+
+def _scalar(loss: Tensor) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        found = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise ValueError(f"Argument `loss` must return one number, but returns {found}: take the mean or the sum.")
+    return loss
 
 
 def _unit(model: nn.Module) -> int:

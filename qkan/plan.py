@@ -48,10 +48,10 @@ class Plan:
                 f"limits: {limits.executions:,} executions a job{rows}, {limits.rows:,} rows a part, {limits.pending} "
                 "jobs open at a time"
             )
-        error = self.error.square().mean().sqrt().item()
-        return "\n".join(
-            [*lines, f"standard error of an output: {error:.2g} (rms), {self.error.max().item():.2g} at most"]
-        )
+        if self.error.numel():
+            error = self.error.square().mean().sqrt().item()
+            lines.append(f"standard error of an output: {error:.2g} (rms), {self.error.max().item():.2g} at most")
+        return "\n".join(lines)
 
 
 def plan(

@@ -96,6 +96,11 @@ class GPT(nn.Module):
 
         With a cache, made by `new_cache`, `tokens` follow those that it has seen, and it remembers them too.
         """
+        if cache is not None and len(cache) != len(self.blocks):
+            raise ValueError(
+                f"Argument `cache` must have a memory for each of the {len(self.blocks)} blocks, but has {len(cache)}: "
+                "make it by new_cache() of this model."
+            )
         start = len(cache[0]) if cache else 0
         self._check(tokens, start)
         x = self.dropout(self.embedding(tokens))

@@ -83,6 +83,9 @@ def test_allocation_is_refused_where_it_makes_no_sense(seeded):
         allocate(model, torch.rand(3, 2, dtype=F64), 0)
     with pytest.raises(TypeError, match="on a device"):
         set_shots(model, {"0.activation": torch.tensor(3)})
+    for loss, found in ((torch.square, r"shape \(3, 1\)"), (lambda y: y.sum().item(), "float")):
+        with pytest.raises(ValueError, match=f"`loss` must return one number, but returns {found}: take the mean"):
+            allocate(model, torch.rand(3, 2, dtype=F64), 10, loss=loss)
 
 
 # Side by side.

@@ -125,6 +125,12 @@ def test_plans_are_readable(seeded):
     assert "limits" not in text  # a simulator has none
 
 
+def test_a_plan_for_no_samples_is_readable(seeded):
+    found = plan(model_on(get("sampled", shots=100)), torch.zeros(0, 2, dtype=F64))
+    assert found.forward.executions == 0
+    assert "standard error" not in str(found)
+
+
 @pytest.mark.parametrize("gradient", ["shift", "spsa", "simulator", Spsa(repeats=3), True, False, None], ids=str)
 def test_a_backend_is_planned_for_as_its_sampler_would_be(seeded, gradient):
     """The backend itself, the engine that it makes, and the model on that engine: one plan."""

@@ -254,6 +254,16 @@ def test_the_loss_is_the_mean_over_all_predictions():
     assert next_token_loss(0 * logits, text).item() == pytest.approx(math.log(VOCABULARY), abs=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8], ids=str)
+def test_the_loss_takes_ints_of_any_kind(dtype):
+    model, text = gpt(), tokens(3, 9)
+    expected = next_token_loss(model(text), text)
+    assert next_token_loss(model(text), text.to(dtype)) == expected
+    for other in (text.double(), text.bool()):
+        with pytest.raises(TypeError, match=r"`tokens` must be a tensor of ints, but is torch\.(float64|bool)"):
+            next_token_loss(model(text), other)
+
+
 def test_the_last_logits_and_the_first_token_are_of_no_loss():
     logits, text = torch.randn(4, 9, VOCABULARY, dtype=F64, generator=drawn(1)), tokens(4, 9)
     loss = next_token_loss(logits, text)
@@ -476,6 +486,12 @@ REFUSED: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         ValueError,
         "at most context=12 tokens, with those of the cache, but has 0",
     ),
+    "another depth": (
+        lambda: gpt()(tokens(3), [*gpt().new_cache(), Memory()]),
+        ValueError,
+        "`cache` must have a memory for each of the 2 blocks, but has 3: make it by new_cache() of this model.",
+    ),
+    "no memory": (lambda: gpt()(tokens(3), []), ValueError, "for each of the 2 blocks, but has 0"),
     "no prompt": (lambda: gpt().generate(tokens(2, 0), 1), ValueError, "`prompt` must have at least one token"),
     "steps": (lambda: gpt().generate(tokens(2), -1), ValueError, "`steps` must be an int of 0 or more, but is -1."),
     "cold": (lambda: gpt().generate(tokens(2), 1, -0.1), ValueError, "`temperature` must be a number of 0 or more"),

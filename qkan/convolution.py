@@ -22,8 +22,9 @@ class QKANConv2d(nn.Module):
     convolution whose kernels are functions.
 
     $p_k = \mathrm{stride}\, p + \mathrm{dilation}\, k - \mathrm{padding}$ is where kernel position k lies for output
-    position p. Shapes and arguments are those of `torch.nn.Conv2d`: `(C, H, W)` or `(N, C, H, W)` to the same with
-    `out_channels` and, in each direction, `(size + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1`.
+    position p. Shapes and arguments are those of `torch.nn.Conv2d`, without groups and padding modes: `(C, H, W)` or
+    `(N, C, H, W)` to the same with `out_channels` and, in each direction,
+    `(size + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1`.
 
     The parameters are those of `layer`, a `QKANLayer` of `kernel_size[0] * kernel_size[1] * in_channels` inputs in
     which the channel runs fastest: the weight of a `torch.nn.Conv2d` is `base_weight` by

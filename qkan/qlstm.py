@@ -9,7 +9,7 @@ from qkan.qlstm_cell import QLSTMCell, State, check_sequence, checked_state
 
 
 class QLSTM(nn.Module):
-    """Stacked QLSTM cells over a sequence, with the signature of `torch.nn.LSTM`.
+    """Stacked QLSTM cells over a sequence, called like `torch.nn.LSTM`.
 
     As there, `output` is what the last layer says in every step, here its y, and each layer reads the outputs of the
     one before. In the paper's form there is one layer, and c has as many entries as there are qubits; with `n_qubits`
@@ -38,6 +38,7 @@ class QLSTM(nn.Module):
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
+        *,
         batch_first: bool = False,
         depth: int = 2,
         n_qubits: int | None = None,

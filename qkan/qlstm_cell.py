@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from circuits import engines, vqc
 from circuits.checks import check_tensor
 from circuits.engines import Engine
-from qkan.daruan import check_sizes, check_width
+from qkan.daruan import check_dtype, check_sizes, check_width
 from qkan.initialise import draw_slots
 from qkan.paulis import coefficients, features, nodes
 
@@ -152,19 +152,20 @@ class QLSTMCell(nn.Module):
 def check_sequence(cell: QLSTMCell, x: Tensor) -> None:
     """Refuse inputs of another width or dtype than the cell's, or that are not finite."""
     check_width(x, cell.input_size)
-    if x.dtype != cell.theta.dtype:
-        raise TypeError(f"Argument `x` is {x.dtype}, but the QLSTM is {cell.theta.dtype}: convert one of them.")
+    check_dtype(x, cell.theta.dtype)
     check_tensor("x", x)
 
 
 def checked_state(cell: QLSTMCell, state: State | None, batch: torch.Size, like: Tensor) -> State:
-    """The state if its shapes are right, and zeros if there is none."""
+    """The state if its shapes and dtypes are right, and zeros if there is none."""
     shapes = (*batch, cell.hidden_size), (*batch, cell.memory_size)
     if state is None:
         return like.new_zeros(shapes[0]), like.new_zeros(shapes[1])
     found = tuple(tuple(part.shape) for part in state)
     if found != shapes:
         raise ValueError(f"Argument `state` must be h and c of shapes {shapes[0]} and {shapes[1]}, but has {found}.")
+    for part in state:
+        check_dtype(part, cell.theta.dtype, "state")
     return state
 
 

@@ -310,7 +310,7 @@ def test_bad_sequences_are_refused():
             model(x)
     with pytest.raises(ValueError, match="at least one time step"):
         model(torch.zeros(0, 2, 1))
-    with pytest.raises(TypeError, match="float64, but the QLSTM is"):
+    with pytest.raises(TypeError, match="float64, but the layer is"):
         model(torch.zeros(4, 2, 1, dtype=F64))
     x = torch.zeros(4, 2, 1)
     x[2, 1] = math.nan
@@ -318,3 +318,16 @@ def test_bad_sequences_are_refused():
         model(x)
     with pytest.raises(ValueError, match=r"`state` must be h and c of shapes \(1, 2, 3\) and \(1, 2, 4\)"):
         model(torch.zeros(4, 2, 1), (torch.zeros(1, 2, 3), torch.zeros(1, 2, 3)))
+    h, c = torch.zeros(1, 2, 3), torch.zeros(1, 2, 4)
+    for state, told in (
+        ((h.double(), c), "is torch.float64, but the layer is"),
+        ((h, c.long()), "must be real floating"),
+    ):
+        with pytest.raises(TypeError, match=f"`state` {told}"):
+            model(x.nan_to_num(), state)
+
+
+def test_what_means_something_else_in_the_lstm_of_torch_is_named():
+    """There the fourth argument is `bias`."""
+    with pytest.raises(TypeError, match="positional"):
+        QLSTM(1, 3, 1, True)  # pyright: ignore[reportCallIssue]

@@ -8,7 +8,7 @@ it. $R_a(t) = e^{-i t \sigma_a / 2}$ leaves $\langle \sigma_a \rangle$ as it is,
 - mix: the last RX turns by $-\pi/2$ more, which makes what was $\langle Z \rangle$ an expectation of Y; that does not
   see RY(e), and a final RX($\pi/2$) makes it $\langle Z \rangle$ again. Any scale will do.
 - px: the start $|+\rangle$ does not feel RX(arccos e). A block with $\theta = 0$ in front does nothing, and all slots
-  move up by one. Any scale will do.
+  move up by one. Any scale and shift will do with $|e| \le 1$, the domain of arccos.
 - real: $Z\,\mathrm{RY}(t)\,X = \mathrm{RY}(-t-\pi)$, all blocks turn about Y, and
   $f = -\sin \sum_l (e_l - \theta_l - \pi)$ whatever `reps` is: an added block does nothing if e = 0 and
   $\theta = \pi$. More blocks bring parameters, but no new functions.
@@ -126,7 +126,8 @@ def extended(
 
     Raises:
         UnsupportedCircuit: if the circuit is none of these, or no such block leaves its function as it is.
-        ValueError: if there are more repetitions already, or numbers for the added blocks are missing.
+        ValueError: if there are more repetitions already, numbers for the added blocks are missing, or fixed ones
+            leave the domain of arccos for an x in [-1, 1] that the present blocks admit.
 
     >>> from circuits import pz
     >>> longer = extended(pz(1, shift=0), 2, scale=3.0)
@@ -143,9 +144,11 @@ def extended(
         "theta": reduce(lambda angles, _: rule.added(angles), range(blocks), angles)
     }
     numbers: dict[str, Fixed] = {}
+    added: dict[str, list[float]] = {}
     usual = {"scale": 0.0 if rule.still else init_scale, "shift": 0.0}
     for name, given in (("scale", scale), ("shift", shift)):
         old, new = fixed[name], _added(name, fixed[name], given, usual[name], blocks)
+        added[name] = new
         if rule.still and any(new):
             raise UnsupportedCircuit(
                 f"Circuit {circuit.label or circuit} keeps its function only if data do not turn an added block: leave "
@@ -155,6 +158,8 @@ def extended(
         starts[name] = tuple(
             rule.joined([(index, 0.0) for index in range(present)], [(None, number) for number in new])
         )
+    if circuit.encodings[0].through == "arccos" and fixed["scale"] is not None and fixed["shift"] is not None:
+        _check_domain(zip(fixed["scale"], fixed["shift"], strict=True), zip(*added.values(), strict=True))
     return Extension(build(reps, **numbers), {name: starts[name] for name in circuit.slots})
 
 
@@ -201,6 +206,19 @@ def _added(name: str, fixed: list[float] | None, given: Fixed, usual: float, blo
             f"ones are fixed at {fixed}."
         )
     return fixed[:1] * blocks
+
+
+def _check_domain(present: Iterable[tuple[float, float]], added: Iterable[tuple[float, float]]) -> None:
+    """Refuse scales and shifts that leave the domain of arccos somewhere in [-1, 1] where the present ones do not."""
+    ends = [sorted(((-1 - shift) / scale, (1 - shift) / scale)) for scale, shift in present if scale]
+    low, high = max([-1.0, *(end for end, _ in ends)]), min([1.0, *(end for _, end in ends)])
+    for scale, shift in added:
+        if max(abs(scale * x + shift) for x in (low, high)) > 1 + 1e-9:  # rounding of the ends
+            raise ValueError(
+                "Arguments `scale` and `shift` must keep |scale*x+shift| <= 1, the domain of arccos, for x from "
+                f"{low + 0:.6g} to {high + 0:.6g} as the present blocks do, but are {scale} and {shift}: take smaller "
+                "ones."
+            )
 
 
 def _one(numbers: list[float]) -> float | list[float]:

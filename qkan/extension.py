@@ -22,7 +22,8 @@ def extend(model: Module, reps: int, scale: Fixed = None, shift: Fixed = None) -
 
     | circuit | scale and shift of the present blocks | of the added ones at first |
     |---|---|---|
-    | pz, rpz, px, mix | any | any |
+    | pz, rpz, mix | any | any |
+    | px | any | any with abs(scale x + shift) <= 1, the domain of arccos |
     | real, entangled | trainable; or fixed, if those of the added blocks are fixed at 0 | 0 |
 
     Blocks of `real` all turn about one axis, so it has no more functions afterwards than before.
@@ -39,8 +40,9 @@ def extend(model: Module, reps: int, scale: Fixed = None, shift: Fixed = None) -
 
     Raises:
         UnsupportedCircuit: if a circuit is none of the above.
-        ValueError: if there is no DARUAN, a circuit has more repetitions already, or present scales are fixed at
-            different numbers and `scale` is not given. In all cases before anything is changed.
+        ValueError: if there is no DARUAN, a circuit has more repetitions already, present scales are fixed at
+            different numbers and `scale` is not given, or fixed numbers leave the domain of arccos for an x in [-1, 1]
+            that the present ones admit. In all cases before anything is changed.
 
     >>> from circuits import rpz
     >>> from qkan import QKAN, extend

@@ -280,6 +280,31 @@ def test_blocks_that_data_turn_are_refused_where_they_show(circuit):
         extended(real(1), 2, scale=1.0)
 
 
+@pytest.mark.parametrize(
+    ("present", "added", "told"),
+    [
+        ((1, 0), (2.0, None), "from -1 to 1 as the present blocks do, but are 2.0 and 0.0"),
+        ((1, 0), (None, 0.5), "but are 1.0 and 0.5"),
+        ((0.5, 0.5), (-0.5, -0.6), "but are -0.5 and -0.6"),
+        ((-4, -1), (4, 0), "from -0.5 to 0 as the present blocks do, but are 4.0 and 0.0"),
+        ((0, 0.5), (None, 2), "but are 0.0 and 2.0"),
+    ],
+)
+def test_fixed_numbers_outside_the_domain_of_arccos_are_refused(present, added, told):
+    with pytest.raises(ValueError, match=rf"must keep .* the domain of arccos, .*{told}: take smaller"):
+        extended(px(2, *present), 4, *added)
+
+
+def test_fixed_numbers_need_not_reach_further_than_the_present_ones():
+    """Where x is never beyond a third, three times x is in the domain of arccos."""
+    layer = QKANLayer(2, 3, px(2, scale=3, shift=0), dtype=F64)
+    x = torch.linspace(-1, 1, 6, dtype=F64).reshape(3, 2) / 3
+    expected = layer(x).detach()
+    torch.testing.assert_close(extend(layer, 4, scale=-3.0)(x), expected, **EXACT)
+    with pytest.raises(ValueError, match=r"from -0\.333333 to 0\.333333"):
+        extend(layer, 5, scale=3.1)
+
+
 def test_a_circuit_is_known_by_its_value():
     assert extended(Circuit(px(2).gates, label="mine"), 3).circuit == px(3)
 

@@ -176,8 +176,15 @@ def check_width(x: Tensor, in_features: int) -> None:
 def check_dtype(x: Tensor, dtype: torch.dtype, name: str = "x") -> None:
     """Refuse what is not floating-point, or of another dtype than the layer's while no autocast converts it."""
     check_kind(name, x)
-    if x.dtype != dtype and not torch.is_autocast_enabled(x.device.type):
+    if x.dtype != dtype and not _converted(x, dtype):
         raise TypeError(f"Argument `{name}` is {x.dtype}, but the layer is {dtype}: convert one of them.")
+
+
+def _converted(x: Tensor, dtype: torch.dtype) -> bool:
+    """Whether autocast makes one dtype of both; it leaves float64 as it is, and there is none on the meta device."""
+    kind = x.device.type
+    known = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return known and torch.float64 not in (x.dtype, dtype)
 
 
 def _finite(**numbers: Any) -> float:

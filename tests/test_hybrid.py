@@ -207,6 +207,8 @@ def test_autocast_computes_in_half_precision_and_trains_in_single():
     y.sum().backward()
     assert y.dtype == BF16
     assert all(p.grad is not None and p.grad.dtype == F32 and p.grad.isfinite().all() for p in model.parameters())
+    with torch.autocast("cpu", BF16), pytest.raises(TypeError, match=r"`x` is torch\.float64, but the layer is"):
+        model(x.double())
 
 
 def test_gradients_are_finite_differences():
@@ -276,6 +278,11 @@ REFUSED = {
     ),
     "dtype": (
         lambda: Model(4, 4)(torch.zeros(3, 4, dtype=F64)),
+        TypeError,
+        "`x` is torch.float64, but the layer is torch.float32: convert one of them.",
+    ),
+    "dtype on no device": (
+        lambda: Model(4, 4, device="meta")(torch.zeros(3, 4, dtype=F64, device="meta")),
         TypeError,
         "`x` is torch.float64, but the layer is torch.float32: convert one of them.",
     ),

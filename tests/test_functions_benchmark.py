@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -17,7 +18,7 @@ from benchmarks.functions import goals, protocol
 from benchmarks.functions.families import FAMILIES, FOURIER_NAME, MLP_NAME, QKAN_NAME, SPLINE_NAME
 from benchmarks.functions.goals import ABLATIONS, CHOSEN, EVERYTHING, GOALS
 from benchmarks.functions.protocol import TUNING_SEEDS, Study
-from benchmarks.functions.report import losses, medians, report, summary, tables
+from benchmarks.functions.report import FULL, losses, medians, report, summary, tables
 from benchmarks.functions.run import QUICK
 from benchmarks.functions.targets import BESSEL, BY_KEY, EXPONENTIAL, FEYNMAN, PAPERS, SPECIAL, TARGETS
 from benchmarks.report import Results
@@ -187,7 +188,7 @@ def test_it_writes_three_files_and_no_other(out):
     assert {path.name for path in out.iterdir()} == {"report.md", "results.json", "functions.png"}
     assert imread(out / "functions.png").std() > 0
     text = (out / "report.md").read_text()
-    assert all(table.markdown() in text for table in tables(Results.load(out / "results.json")))
+    assert all(table.markdown() in text for table in tables(Results.load(out / "results.json"), QUICK))
 
 
 def test_rows_carry_seed_engine_parameters_commit_and_machine(rows):
@@ -267,30 +268,61 @@ def made_up(tmp_path):
         for factor, seed in ((0.5, 0), (1.0, 1), (3.0, 2)):
             for model, value in ((QKAN_NAME, quantum), (SPLINE_NAME, spline)):
                 row = {"stage": "final", "target": target, "size": 80, "model": model, "seed": seed, "parameters": 78}
-                results.rows.append(row | {"test_error": factor * value, "variant": "any"})
+                results.rows.append(row | {"test_error": factor * value, "variant": "any", "steps": FULL.steps})
     return results
 
 
 def test_winners_are_by_medians_and_losing_rows_stay(made_up):
-    assert medians(made_up, EXPONENTIAL, 80) == {QKAN_NAME: 1e-3, SPLINE_NAME: 1e-2}
-    lines = {line[0]: line[1] for line in summary(made_up).rows}
+    assert medians(made_up, FULL, EXPONENTIAL, 80) == {QKAN_NAME: 1e-3, SPLINE_NAME: 1e-2}
+    lines = {line[0]: line[1] for line in summary(made_up, FULL).rows}
     assert lines[QKAN_NAME] == "1/2, 2x"
     assert lines[SPLINE_NAME] == "1/2, 3.2x"
     assert lines[MLP_NAME] == "0/0, nanx"
     by_target = tables(made_up)[-1].rows
     assert [(line[0].split(":")[0], line[-1]) for line in by_target] == [("exp", QKAN_NAME), ("j0", SPLINE_NAME)]
     assert by_target[0][1] == "1.0e-03 [5e-04..3e-03]"
-    assert losses(made_up) == "j0 (4 times the error of the B-spline KAN)"
-    assert losses(made_up) in report(made_up, Study(), seeds=3)
+    assert losses(made_up, FULL) == "j0 (4 times the error of the B-spline KAN)"
+    assert losses(made_up, FULL) in report(made_up, FULL, seeds=3)
+
+
+def goal_row(seed: int, error: float, goal=CHOSEN, **others):
+    row = {"stage": "goal", "target": goal.target.key, "setting": goal.name, "seed": seed, "model": "QKAN"}
+    figures = {"test_mse": error, "validation_mse": error, "seconds": 2.0, "steps": goal.budget(FULL)}
+    return row | {"parameters": 246} | figures | others
 
 
 def test_the_goal_table_says_how_far_it_is(tmp_path):
     results = Results(tmp_path / "results.json")
-    for seed, error in enumerate((1e-8, 3e-8, 2e-7)):
-        results.rows.append(
-            {"stage": "goal", "target": "exp", "setting": CHOSEN.name, "seed": seed, "model": "QKAN", "parameters": 246}
-            | {"steps": 50, "test_mse": error, "validation_mse": error, "seconds": 2.0}
-        )
+    results.rows = [goal_row(seed, error) for seed, error in enumerate((1e-8, 3e-8, 2e-7))]
     goal, ablation = tables(results)
-    assert [line[4:8] for line in goal.rows] == [["3.0e-08", "1.0e-08", "2.0e-07", "1e-05"]]
+    assert goal.columns == ["figure", "goal", "measured", "reached"]
+    figure = "exp(sin πx + y²), as above: QKAN, 246 parameters"
+    assert goal.rows == [[figure, "test MSE <= 1e-05", "3.0e-08 [1e-08..2e-07], 2.0 s", "yes"]]
     assert ablation.rows == [["as above", "3.0e-08", "1.0e-08", "2.0e-07"]]
+
+
+@pytest.mark.parametrize(("error", "seconds", "reached"), [(1e-8, 59.0, "yes"), (1e-8, 61.0, "no"), (2e-7, 59.0, "no")])
+def test_a_goal_of_error_and_time_needs_both(tmp_path, error, seconds, reached):
+    results, extended = Results(tmp_path / "results.json"), GOALS[2]
+    results.rows = [goal_row(0, error, extended, seconds=seconds)]
+    ((_, goal, _, told),) = tables(results)[0].rows
+    assert (goal, told) == ("test MSE <= 1e-07, <= 60 s", reached)
+
+
+def test_rows_of_quick_runs_are_in_no_table_of_the_full_one(made_up):
+    made_up.rows += [row | {"steps": QUICK.steps, "test_error": 9.0} for row in made_up.rows]
+    made_up.rows += [goal_row(0, 9.0, steps=1), goal_row(1, 9.0, budget=1), goal_row(2, 1e-6, steps=7, budget=50)]
+    assert medians(made_up, FULL, EXPONENTIAL, 80) == {QKAN_NAME: 1e-3, SPLINE_NAME: 1e-2}
+    assert [line[2] for line in tables(made_up)[0].rows] == ["1.0e-06 [1e-06..1e-06], 2.0 s"]
+    assert medians(made_up, QUICK, EXPONENTIAL, 80) == {QKAN_NAME: 9.0, SPLINE_NAME: 9.0}
+
+
+def test_a_goal_of_a_quick_run_is_not_the_result_of_the_full_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(goals, "_trained", lambda goal, study, seed: {"steps": goal.budget(study)})
+    results, long = Results(tmp_path / "results.json"), replace(CHOSEN, steps=3)
+    for study in (QUICK, QUICK, FULL, FULL):
+        goals.reach(long, study, 1, results, lambda: None)
+    assert [(row["steps"], row["budget"]) for row in results.rows] == [(1, 1), (3, 3)]
+    results.rows = [{key: value for key, value in row.items() if key != "budget"} for row in results.rows]
+    goals.reach(long, FULL, 1, results, lambda: None)
+    assert len(results.rows) == 2, "rows of a time without budgets count by their steps"

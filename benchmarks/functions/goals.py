@@ -1,8 +1,9 @@
 """Single QKANs and the errors they are to reach, and what it depends on."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ class Goal:
         reps: repetitions of its pz circuits; several: it is extended from each to the next.
         steps: outer steps of L-BFGS with each.
         bound: on the median test error; None for an ablation, which is compared on validation points.
+        seconds: bound on the median time of a seed; None if there is none.
         init_scale: where scales start; with pi the slowest frequency makes one period on [-1, 1].
         history: curvature pairs that L-BFGS keeps.
         unit: what the loss is multiplied by, on top of what `fit` does.
@@ -39,17 +41,27 @@ class Goal:
     reps: tuple[int, ...]
     steps: int = 50
     bound: float | None = None
+    seconds: float | None = None
     init_scale: float = math.pi
     history: int = 100
     unit: float = 1.0
     dtype: torch.dtype = torch.float64
 
+    def budget(self, study: Study) -> int:
+        """Outer steps that a seed may take, those of all extensions together."""
+        return len(self.reps) * min(self.steps, study.most_steps)
+
+    def known(self, study: Study, results: Results, **values: object) -> list[Mapping[str, Any]]:
+        """The rows of this goal at the expense of that study; one that has no budget ran all of its steps."""
+        rows = results.where(stage="goal", target=self.target.key, setting=self.name, **values)
+        return [row for row in rows if row.get("budget", row["steps"]) == self.budget(study)]
+
 
 CHOSEN = Goal("as above", EXPONENTIAL, (2, 5, 1), (3,), bound=1e-5)
 GOALS = (
     CHOSEN,
-    replace(CHOSEN, name="trained longer", steps=300, bound=1e-7),
-    replace(CHOSEN, name="extended", reps=(3, 6, 10, 20), steps=50, bound=1e-7),
+    replace(CHOSEN, name="trained longer", steps=300, bound=1e-7, seconds=60.0),
+    replace(CHOSEN, name="extended", reps=(3, 6, 10, 20), steps=50, bound=1e-7, seconds=60.0),
     replace(CHOSEN, name="one edge", target=BESSEL, widths=(1, 1), reps=(6,), bound=1e-6),
 )
 ABLATIONS = (
@@ -67,9 +79,9 @@ EVERYTHING = (*GOALS, *ABLATIONS[1:])
 def reach(goal: Goal, study: Study, seeds: int, results: Results, advance: Callable[[], None]) -> None:
     """Train all seeds; rows that are there are kept."""
     for seed in range(seeds):
-        row = {"stage": "goal", "target": goal.target.key, "setting": goal.name, "seed": seed}
-        if not results.where(**row):
-            results.add(**row, **_trained(goal, study, seed))
+        if not goal.known(study, results, seed=seed):
+            row = {"stage": "goal", "target": goal.target.key, "setting": goal.name, "seed": seed}
+            results.add(**row, budget=goal.budget(study), **_trained(goal, study, seed))
         advance()
 
 

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.functions.families import FOURIER_NAME, MLP_NAME, QKAN_NAME, SPLINE_NAME
-from benchmarks.functions.report import measured
+from benchmarks.functions.protocol import Study
+from benchmarks.functions.report import finals, measured
 from benchmarks.functions.targets import Target
 from benchmarks.report import Results
 
@@ -23,15 +24,15 @@ LINES: tuple[tuple[str, str, str], ...] = (
 COLUMNS = 5
 
 
-def plot(path: Path, results: Results) -> None:
+def plot(path: Path, results: Results, study: Study) -> None:
     """Medians as lines, the range over seeds as bands, logarithmic scales that all panels share."""
-    targets = measured(results)
+    targets = measured(results, study)
     columns = min(COLUMNS, len(targets))
     rows = -(-len(targets) // columns)
     figure = Figure(figsize=(2.15 * columns + 0.5, 1.75 * rows + 1.1), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axis, target in zip(axes.flat, targets, strict=False):
-        _panel(axis, target, results)
+        _panel(axis, target, results, study)
     for axis in axes.flat[len(targets) :]:
         axis.set_visible(False)
     for axis in axes.flat[len(targets) - columns : len(targets)]:
@@ -43,9 +44,9 @@ def plot(path: Path, results: Results) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _panel(axis: Axes, target: Target, results: Results) -> None:
+def _panel(axis: Axes, target: Target, results: Results, study: Study) -> None:
     for name, colour, marker in LINES:
-        rows = results.where(stage="final", target=target.key, model=name)
+        rows = finals(results, study, target=target.key, model=name)
         sizes = sorted({row["size"] for row in rows})
         cells = [[row for row in rows if row["size"] == size] for size in sizes]
         x = [median(row["parameters"] for row in cell) for cell in cells]

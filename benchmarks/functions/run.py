@@ -44,10 +44,10 @@ def run(
     with progress_bars(console) as progress:
         _goals(study, seeds, results, progress)
         _comparison(study, seeds, results, progress)
-    for table in tables(results):
+    for table in tables(results, study):
         console.print(table.rich())
     out.mkdir(parents=True, exist_ok=True)
-    plot(out / "functions.png", results)
+    plot(out / "functions.png", results, study)
     write(out / "report.md", report(results, study, seeds))
     console.print(f"Written to {out}; the rows are in {path}.")
 

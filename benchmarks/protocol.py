@@ -8,9 +8,11 @@ from statistics import mean
 import torch
 from torch import Tensor, nn
 
+from benchmarks.provenance import ran_on
 from benchmarks.report import Results
 from benchmarks.series import Forecasting, Windows
-from qkan import DARUAN, fit, parameter_count
+from benchmarks.sizes import count
+from qkan import fit
 
 RATES = (3e-3, 1e-2, 3e-2, 1e-1)
 PATIENCE = 60
@@ -82,7 +84,7 @@ def _train(
         lr=rate,
         seed=seed,
         engine=ran_on(model),
-        parameters=sum(parameter_count(model).values()),
+        parameters=count(model),
         validation_rmse=rmse(model, data.validation, data),
         **test,
         epochs=outcome.epochs,
@@ -102,9 +104,3 @@ def rmse(model: Callable[[Tensor], Tensor], windows: Windows, data: Forecasting)
     """Root mean squared error in the unit of the series."""
     truth = data.restore(windows.y)[:, 0]
     return (predict(model, windows, data) - truth).square().mean().sqrt().item()
-
-
-def ran_on(model: nn.Module) -> str:
-    """What evaluated the model: its circuits' engine, or torch alone."""
-    names = {repr(module.running_engine) for module in model.modules() if isinstance(module, DARUAN)}
-    return ", ".join(sorted(names)) or "torch"

@@ -1,4 +1,4 @@
-"""Where a number comes from: the commit and the machine, for every row."""
+"""Where a number comes from: the commit, the machine and the engine, for every row."""
 
 import os
 import platform
@@ -7,12 +7,21 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import nn
+
+from qkan import DARUAN
 
 
 @cache
 def provenance() -> dict[str, str]:
     """What every row carries beside its own columns."""
     return {"commit": _commit(), "machine": _machine()}
+
+
+def ran_on(model: nn.Module) -> str:
+    """What evaluated the model: its circuits' engine, or torch alone."""
+    names = {repr(module.running_engine) for module in model.modules() if isinstance(module, DARUAN)}
+    return ", ".join(sorted(names)) or "torch"
 
 
 def _commit() -> str:

@@ -11,7 +11,7 @@ from benchmarks.images import report as images
 from benchmarks.language import report as language
 from benchmarks.nisq import report as nisq
 from benchmarks.parameters import run as parameters
-from benchmarks.report import Results, Table, write
+from benchmarks.report import Results, Table, origin, write
 from benchmarks.sequences import report as sequences
 from benchmarks.speed import report as speed
 
@@ -43,7 +43,7 @@ def run(runs: Path) -> None:
     KEPT.mkdir(exist_ok=True)
     for name in {name.partition("_")[0] for name in TABLES}:
         if (runs / name / "results.json").exists():
-            shutil.copy(runs / name / "results.json", KEPT / f"{name}.json")
+            Results.load(runs / name / "results.json").save(KEPT / f"{name}.json")
             for picture in (runs / name).glob("*.png"):
                 shutil.copy(picture, KEPT / picture.name)
     for document in DOCUMENTS:
@@ -56,9 +56,8 @@ def renewed(text: str) -> str:
     def block(match: re.Match[str]) -> str:
         name = match["name"]
         results = Results.load(KEPT / f"{name.partition('_')[0]}.json")
-        row = results.rows[-1]
         parts = [table.markdown() for table in TABLES[name](results)]
-        parts.append(f"Commit {row['commit']}; {row['machine']}.")
+        parts.append(origin(results.rows))
         return "\n\n".join([f"<!-- begin {name} -->", *parts, f"<!-- end {name} -->"])
 
     return re.sub(r"<!-- begin (?P<name>\w+) -->.*?<!-- end (?P=name) -->", block, text, flags=re.DOTALL)

@@ -1,6 +1,6 @@
 """Sunspots: a QKAN, an MLP and an LSTM under one protocol, then the trained QKAN on every engine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -11,9 +11,9 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from benchmarks.plots import plot_activations, plot_forecast
-from benchmarks.protocol import PATIENCE, RATES, TUNING_SEEDS, Family, predict, ran_on, rmse, train, tune
-from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table, progress_bars, write
+from benchmarks.protocol import PATIENCE, RATES, TUNING_SEEDS, Family, predict, rmse, train, tune
+from benchmarks.provenance import ran_on
+from benchmarks.report import Results, Table, origin, progress_bars, write
 from benchmarks.series import Forecasting, forecasting, sunspots
 from circuits import engines, pz
 from circuits.calibration import fake_backend, samplers_of
@@ -114,7 +114,7 @@ def run(out: Path, seeds: int = 5, epochs: int = 1000) -> None:
     plot_forecast(out / "forecast.png", data, forecasts, time="year")
     lags = [f"{WINDOW - position} years ago" for position in range(WINDOW - 1)] + ["last year"]
     plot_activations(out / "activations.png", model, data.train.x, lags)
-    write(out / "report.md", report(data, tables(results), seeds, epochs))
+    write(out / "report.md", report(data, results, seeds, epochs))
     console.print(f"Written to {out}: report.md, results.json, forecast.png, activations.png.")
 
 
@@ -205,7 +205,7 @@ def engine_table(results: Results) -> Table:
     return Table(title, ["engine", "largest difference to the first", "test RMSE", "seconds, warm"], lines)
 
 
-def report(data: Forecasting, tables: Sequence[Table], seeds: int, epochs: int) -> str:
+def report(data: Forecasting, results: Results, seeds: int, epochs: int) -> str:
     """The Markdown report."""
     years = " and ".join(
         f"{name} {part.times[0]}-{part.times[-1]}"
@@ -221,15 +221,15 @@ own; then {seeds} seeds are trained anew and see the test part once. The QKANs h
 by its inputs. Parameters are counted by one rule, trainable scalars. RMSE is in sunspot numbers. It is one split of one
 series: differences of a standard deviation mean little.
 
-{tables[0].markdown()}
+{accuracy_table(results).markdown()}
 
 ![Forecasts](forecast.png)
 
-{tables[1].markdown()}
+{engine_table(results).markdown()}
 
 Differences are of the standardised output. The exact engines agree to rounding; shots scatter as measurements do.
 
 ![The learned activation of every edge](activations.png)
 
-Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
+{origin(results.rows)}
 """

@@ -43,28 +43,80 @@ def progress_bars(console: Console) -> Progress:
 
 
 class Results:
-    """Rows of one run, on disk as soon as they are known: an interrupted run keeps what it has measured."""
+    """Rows of one run, on disk as soon as they are known: an interrupted run keeps what it has measured.
+
+    The first row of a new run does not overwrite those of an older one: their file becomes `<name>.bak` before. Numbers
+    that are not finite, which JSON does not have, are null in the file, and numbers again when it is loaded.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self.rows: list[dict[str, Any]] = []
+        self._known = False
 
     def add(self, **row: Any) -> None:
         """Append a row, with its commit and machine."""
-        self.rows.append(row | provenance())
-        write(self.path, json.dumps({"rows": self.rows}, indent=1) + "\n")
+        rows = [*self.rows, row | provenance()]
+        text = _packed(rows)
+        if not self._known and self.path.exists():
+            backup = self.path.with_name(f"{self.path.name}.bak")
+            self.path.replace(backup)
+            Console().print(f"The rows of an older run are kept in {backup}.")
+        write(self.path, text)
+        self.rows, self._known = rows, True
+
+    def save(self, path: Path) -> None:
+        """Write the rows to another file."""
+        write(path, _packed(self.rows))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Results of an earlier run."""
+        """Results of an earlier run, which new rows join."""
         results = cls(path)
-        results.rows = json.loads(path.read_text())["rows"]
+        results.rows, results._known = [_unpacked(row) for row in json.loads(path.read_text())["rows"]], True
         return results
+
+    @classmethod
+    def opened(cls, path: Path, resume: bool) -> Self:
+        """Results for a run, with the rows that the file has if it is resumed."""
+        return cls.load(path) if resume and path.exists() else cls(path)
 
     def where(self, **values: Any) -> list[Mapping[str, Any]]:
         """The rows that have these values."""
         return [row for row in self.rows if all(row.get(key) == value for key, value in values.items())]
+
+
+INFINITE = "not_finite"
+"""Column of what JSON cannot say: names and values of the columns that are null instead."""
+
+
+def _packed(rows: Sequence[dict[str, Any]]) -> str:
+    """The text of a file, in which the values that are not finite are null, and beside them."""
+    packed = []
+    for row in rows:
+        lost = {} if _is_json(row) else {key: json.dumps(value) for key, value in row.items() if not _is_json(value)}
+        packed.append(row | dict.fromkeys(lost) | ({INFINITE: lost} if lost else {}))
+    return json.dumps({"rows": packed}, indent=1, allow_nan=False) + "\n"
+
+
+def _unpacked(row: dict[str, Any]) -> dict[str, Any]:
+    lost = {key: json.loads(text) for key, text in row.get(INFINITE, {}).items()}
+    return {key: value for key, value in (row | lost).items() if key != INFINITE}
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def origin(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Where rows come from: all of their commits and machines, each once."""
+    commits, machines = (list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("commit", "machine"))
+    return f"Commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}; {'; '.join(machines)}."
 
 
 def write(path: Path, text: str) -> None:

@@ -26,10 +26,15 @@ class Family:
     variants: Mapping[str, Make]
 
 
+def count(model: nn.Module) -> int:
+    """Trainable scalars: what every benchmark calls the parameters of a model."""
+    return sum(parameter_count(model).values())
+
+
 @cache
 def growth(make: Make, inputs: int, size: int) -> int:
     """The largest number that `make` can be given with at most `size` trainable parameters; 0 if there is none."""
-    return bisect_right(range(1, size + 1), size, key=lambda number: _count(make(inputs, number, "meta")))
+    return bisect_right(range(1, size + 1), size, key=lambda number: count(make(inputs, number, "meta")))
 
 
 def build(make: Make, inputs: int, size: int) -> nn.Module:
@@ -40,7 +45,3 @@ def build(make: Make, inputs: int, size: int) -> nn.Module:
 def fitting(family: Family, inputs: int, size: int) -> Mapping[str, Make]:
     """The variants that have a model so small."""
     return {label: make for label, make in family.variants.items() if growth(make, inputs, size)}
-
-
-def _count(model: nn.Module) -> int:
-    return sum(parameter_count(model).values())

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from benchmarks import publish
 from benchmarks.__main__ import app
 from benchmarks.plots import plot_activations
-from benchmarks.protocol import RATES, TUNING_SEEDS, predict, ran_on, rmse
-from benchmarks.provenance import provenance
+from benchmarks.protocol import RATES, TUNING_SEEDS, predict, rmse
+from benchmarks.provenance import provenance, ran_on
 from benchmarks.quickstart import DESTINATIONS, FAMILIES
-from benchmarks.report import Results, Table, write
+from benchmarks.report import Results, Table, origin, write
 from benchmarks.series import Forecasting, forecasting, sunspots
 from circuits import pz
 from qkan import QKAN
@@ -165,6 +165,73 @@ def test_an_impossible_row_does_not_spoil_the_file(tmp_path):
     with pytest.raises(TypeError):
         results.add(seed=object())
     assert results.path.read_text() == before
+
+
+def strict(path: Path) -> dict:
+    """A file by the letter of JSON, which has neither NaN nor Infinity."""
+
+    def refuse(text):
+        raise AssertionError(f"{text} is no JSON")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_numbers_that_are_not_finite_are_null_in_the_file_and_numbers_when_loaded(tmp_path):
+    results = Results(tmp_path / "results.json")
+    results.add(error=math.inf, score=-math.inf, curve=[[1, 2.5], [2, math.inf]], seconds=None, seed=0)
+    results.add(error=0.5, seed=1)
+    first, second = strict(results.path)["rows"]
+    assert (first["error"], first["score"], first["curve"], first["seconds"]) == (None, None, None, None)
+    assert second == {"error": 0.5, "seed": 1} | provenance()
+    assert Results.load(results.path).rows == results.rows
+    results.path.write_text('{"rows": [{"error": Infinity}]}')  # as older runs wrote it
+    assert Results.load(results.path).rows == [{"error": math.inf}]
+
+
+def test_a_new_run_keeps_the_rows_of_the_older_one_beside_its_own(tmp_path, capsys):
+    path, backup = tmp_path / "results.json", tmp_path / "results.json.bak"
+    Results(path).add(seed=0)
+    old = path.read_bytes()
+    fresh = Results.opened(path, resume=False)
+    assert path.read_bytes() == old, "nothing is moved before there is a row"
+    with pytest.raises(TypeError):
+        fresh.add(seed=object())
+    assert path.read_bytes() == old
+    for seed in (1, 2):
+        fresh.add(seed=seed)
+        assert backup.read_bytes() == old
+    assert "results.json.bak" in capsys.readouterr().out.replace("\n", "")
+    assert [row["seed"] for row in rows_of(tmp_path)] == [1, 2]
+
+
+def test_a_resumed_run_adds_to_its_rows(tmp_path):
+    path = tmp_path / "results.json"
+    for seed in range(2):
+        Results.opened(path, resume=True).add(seed=seed)
+    assert [row["seed"] for row in rows_of(tmp_path)] == [0, 1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_origin_has_every_commit_and_machine_once():
+    rows = [{"commit": commit, "machine": machine} for commit, machine in (("a", "one"), ("b", "one"), ("a", "two"))]
+    assert origin(rows) == "Commits a, b; one; two."
+    assert origin(rows[:1]) == "Commit a; one."
+
+
+def test_published_rows_are_json(tmp_path, monkeypatch):
+    monkeypatch.setattr(publish, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(publish, "DOCUMENTS", ())
+    (tmp_path / "runs" / "functions").mkdir(parents=True)
+    (tmp_path / "runs" / "functions" / "results.json").write_text('{"rows": [{"validation_error": Infinity}]}')
+    publish.run(tmp_path / "runs")
+    (row,) = strict(tmp_path / "kept" / "functions.json")["rows"]
+    assert row["validation_error"] is None
+
+
+@pytest.mark.parametrize("file", sorted(publish.KEPT.glob("*.json")), ids=lambda path: path.stem)
+def test_kept_rows_stay_as_they_are_when_written_again(file, tmp_path):
+    Results.load(file).save(tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text() == file.read_text()
 
 
 def test_a_table_is_markdown():

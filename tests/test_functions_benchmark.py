@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,10 +22,12 @@ from benchmarks.functions.protocol import TUNING_SEEDS, Study
 from benchmarks.functions.report import FULL, losses, medians, report, summary, tables
 from benchmarks.functions.run import QUICK
 from benchmarks.functions.targets import BESSEL, BY_KEY, EXPONENTIAL, FEYNMAN, PAPERS, SPECIAL, TARGETS
+from benchmarks.provenance import provenance, ran_on
 from benchmarks.report import Results
 from benchmarks.sizes import build, fitting, growth
+from circuits import rpz
 from classical import BSplineKANLayer, FourierKANLayer
-from qkan import QKANLayer, parameter_count
+from qkan import QKAN, QKANLayer, parameter_count, set_engine
 from tolerances import EXACT
 
 SIZES = Study().sizes
@@ -256,6 +259,22 @@ def test_training_that_diverges_is_a_row_with_an_infinite_error(monkeypatch):
 
     row = protocol._trained(QUICK, EXPONENTIAL, Explosion(), seed=0, steps=1, test=True)
     assert row["validation_error"] == row["test_error"] == math.inf
+    assert row["engine"] == "torch"
+
+
+@pytest.mark.parametrize("diverged", [False, True])
+def test_rows_name_the_engine_that_has_trained_and_not_the_one_before(monkeypatch, diverged):
+    def training(model, *args, **kwargs):
+        set_engine(model, "reference")  # as "auto" chooses when it sees data
+        if diverged:
+            raise FloatingPointError
+        return SimpleNamespace(seconds=1.0)
+
+    monkeypatch.setattr(protocol, "fit", training)
+    model = QKAN([1, 1], rpz(1), dtype=torch.float64)
+    row = protocol._trained(QUICK, BESSEL, model, seed=0, steps=1, test=False)
+    assert ran_on(model) == row["engine"] == "Reference()"
+    assert row["parameters"] == 6
 
 
 # Tables.
@@ -268,7 +287,9 @@ def made_up(tmp_path):
         for factor, seed in ((0.5, 0), (1.0, 1), (3.0, 2)):
             for model, value in ((QKAN_NAME, quantum), (SPLINE_NAME, spline)):
                 row = {"stage": "final", "target": target, "size": 80, "model": model, "seed": seed, "parameters": 78}
-                results.rows.append(row | {"test_error": factor * value, "variant": "any", "steps": FULL.steps})
+                results.rows.append(
+                    row | {"test_error": factor * value, "variant": "any", "steps": FULL.steps} | provenance()
+                )
     return results
 
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from benchmarks.functions.protocol import Study
 from benchmarks.functions.targets import BESSEL, EXPONENTIAL, Target
-from benchmarks.protocol import ran_on
+from benchmarks.provenance import ran_on
 from benchmarks.report import Results
+from benchmarks.sizes import count
 from circuits import pz
-from qkan import QKAN, extend, fit, parameter_count
+from qkan import QKAN, extend, fit
 from qkan.training import UNITS
 
 
@@ -115,7 +116,7 @@ def _trained(goal: Goal, study: Study, seed: int) -> dict[str, object]:
     return {
         "model": f"QKAN{list(goal.widths)}, pz({' → '.join(map(str, goal.reps))})",
         "engine": ran_on(model),
-        "parameters": sum(parameter_count(model).values()),
+        "parameters": count(model),
         "validation_mse": outcomes[-1].best_validation_loss / goal.unit,
         "test_mse": error,
         "steps": sum(outcome.epochs for outcome in outcomes),

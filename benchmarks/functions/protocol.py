@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from benchmarks.functions.families import FAMILIES
 from benchmarks.functions.targets import TARGETS, Target
-from benchmarks.protocol import ran_on
+from benchmarks.provenance import ran_on
 from benchmarks.report import Results
-from benchmarks.sizes import Family, build, fitting, growth
-from qkan import fit, parameter_count
+from benchmarks.sizes import Family, build, count, fitting, growth
+from qkan import fit
 
 TUNING_SEEDS = (1000, 1001)
 """Each trial is trained with both; not among the seeds that are reported."""
@@ -103,12 +103,13 @@ def _trained(study: Study, target: Target, model: nn.Module, seed: int, steps: i
     def scaled(points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         return points[0], (points[1] - center) / deviation
 
-    row: dict[str, Any] = {"engine": ran_on(model), "parameters": sum(parameter_count(model).values())}
+    row: dict[str, Any] = {"parameters": count(model)}
     try:
         outcome = fit(model, scaled(train), scaled(validation), optimizer="lbfgs", epochs=steps, progress=False)
     except FloatingPointError:
-        return row | {"validation_error": math.inf, "test_error": math.inf if test else None, "seconds": None}
-    row |= {"validation_error": error(model, scaled(validation)), "seconds": outcome.seconds}
+        row |= {"validation_error": math.inf, "test_error": math.inf if test else None, "seconds": None}
+        return row | {"engine": ran_on(model)}
+    row |= {"engine": ran_on(model), "validation_error": error(model, scaled(validation)), "seconds": outcome.seconds}
     return row | {"test_error": error(model, scaled(unseen)) if test else None, "deviation": deviation.item()}
 
 

@@ -6,11 +6,10 @@ from statistics import geometric_mean, median
 from typing import Any
 
 from benchmarks.functions.families import FAMILIES, QKAN_NAME
-from benchmarks.functions.goals import ABLATIONS, CHOSEN, GOALS, Goal
+from benchmarks.functions.goals import ABLATIONS, CHOSEN, EVERYTHING, GOALS, Goal
 from benchmarks.functions.protocol import Study
 from benchmarks.functions.targets import TARGETS, Target
-from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table
+from benchmarks.report import Results, Table, origin
 
 NAMES = [family.name for family in FAMILIES]
 
@@ -22,6 +21,12 @@ FULL = Study()
 def finals(results: Results, study: Study, **values: object) -> list[Mapping[str, Any]]:
     """The rows with test errors that are of this study; those of a quick run are not of the full one."""
     return results.where(stage="final", steps=study.steps, **values)
+
+
+def rows_of(results: Results, study: Study) -> list[Mapping[str, Any]]:
+    """All rows of this study."""
+    goals = [row for goal in EVERYTHING for row in goal.known(study, results)]
+    return [*goals, *results.where(stage="tuning", steps=study.tuning_steps), *finals(results, study)]
 
 
 def errors(results: Results, study: Study, target: str, size: int, model: str) -> list[float]:
@@ -170,5 +175,5 @@ def report(results: Results, study: Study, seeds: int) -> str:
             "![Error against parameters](functions.png)",
             choices(results, study).markdown(),
         ]
-    parts.append(f"Commit {provenance()['commit']}. Machine: {provenance()['machine']}.")
+    parts.append(origin(rows_of(results, study)))
     return "\n\n".join(parts) + "\n"

@@ -40,7 +40,7 @@ def run(
     if targets:
         study = replace(study, targets=tuple(BY_KEY[key] for key in targets))
     path = file or out / "results.json"
-    results = Results.load(path) if resume and path.exists() else Results(path)
+    results = Results.opened(path, resume)
     with progress_bars(console) as progress:
         _goals(study, seeds, results, progress)
         _comparison(study, seeds, results, progress)

@@ -6,8 +6,7 @@ from typing import Any
 
 from benchmarks.images.heads import HEADS, HQKAN_HEAD, MLP_HEAD
 from benchmarks.images.train import BATCH, DECAY, PATIENCE
-from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table
+from benchmarks.report import Results, Table, origin
 
 Row = Mapping[str, Any]
 
@@ -73,5 +72,5 @@ part once, with the weights whose validation loss is least. Parameters are train
 
 {parts}
 
-Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
+{origin(results.rows)}
 """

@@ -41,7 +41,7 @@ def run(
     known, test = images.load(folder)
     budget, most = (QUICK, FEW) if small else (Budget(epochs), None)
     path = file or out / "results.json"
-    results = Results.load(path) if resume and path.exists() else Results(path)
+    results = Results.opened(path, resume)
     with progress_bars(console) as progress:
         for head in HEADS:
             bar = progress.add_task(f"{dataset}: {head.name}", total=seeds * len(budget.rates))

@@ -11,8 +11,9 @@ from torch.optim import AdamW
 
 from benchmarks.images.heads import Head, network
 from benchmarks.images.task import Data, Task
-from benchmarks.protocol import ran_on
-from qkan import fit, parameter_count
+from benchmarks.provenance import ran_on
+from benchmarks.sizes import count
+from qkan import fit
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 BATCH = 64
@@ -71,8 +72,8 @@ def _train(
         "stage": "tuning",
         "lr": rate,
         "engine": ran_on(model),
-        "head_parameters": sum(parameter_count(model[1]).values()),
-        "parameters": sum(parameter_count(model).values()),
+        "head_parameters": count(model[1]),
+        "parameters": count(model),
         "validation_loss": outcome.best_validation_loss,
         "validation_accuracy": accuracy(model, task.validation),
         "epochs": outcome.epochs,

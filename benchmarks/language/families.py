@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
+from benchmarks import sizes
 from circuits import pz
 from classical import BSplineKAN
 from qkan import GPT, HQKAN
@@ -56,9 +57,5 @@ FAMILIES: Mapping[str, MakeFeedForward] = {
 def count(model: GPT) -> tuple[int, int]:
     """Trainable scalars of the whole model, and of its feed-forwards."""
     parts = (model, *(block.get_submodule("feed_forward") for block in model.blocks))
-    whole, *feed_forwards = (_count(part) for part in parts)
+    whole, *feed_forwards = (sizes.count(part) for part in parts)
     return whole, sum(feed_forwards)
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

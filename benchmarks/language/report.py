@@ -6,8 +6,7 @@ from typing import Any
 
 from benchmarks.language.families import FAMILIES, GPT2, GROUPED, HYBRID, MLP
 from benchmarks.language.train import RATES
-from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table
+from benchmarks.report import Results, Table, origin
 from qkan import bits_per_character, perplexity
 from qkan.blocks import GAIN
 
@@ -122,5 +121,5 @@ Written after one character, at temperature 0.8:
 
 {samples}
 
-Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
+{origin([*latest(results, "tuning"), *latest(results, "final")])}
 """

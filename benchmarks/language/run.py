@@ -32,7 +32,7 @@ def run(
     """
     budget = QUICK if small else Budget()
     text, console, path = _text(folder, small, budget), Console(), file or out / "results.json"
-    results = Results.load(path) if resume and path.exists() else Results(path)
+    results = Results.opened(path, resume)
     with progress_bars(console) as progress:
         for family in FAMILIES:
             task = progress.add_task(family, total=len(RATES) + seeds)

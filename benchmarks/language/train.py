@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.language.data import Text
 from benchmarks.language.families import FAMILIES, count
-from benchmarks.protocol import ran_on
+from benchmarks.provenance import ran_on
 from benchmarks.report import Results
 from qkan import GPT, GPTConfig, next_token_loss, set_engine
 

@@ -6,8 +6,7 @@ from benchmarks.nisq.devices import BACKENDS, REPEATS
 from benchmarks.nisq.gradients import BUDGETS, RULES
 from benchmarks.nisq.rates import COUNTS, EXACT, ONE, ONE_SHOTS
 from benchmarks.nisq.task import PATIENCE, RATES, WAYS
-from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table
+from benchmarks.report import Results, Table, origin
 
 
 def tables(results: Results) -> list[Table]:
@@ -118,5 +117,5 @@ surpass. Every error with shots is the mean of {REPEATS} repetitions.
 
 {gradients.markdown()}
 
-Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
+{origin(results.rows)}
 """

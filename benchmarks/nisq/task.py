@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.functions.targets import EXPONENTIAL
-from benchmarks.protocol import ran_on
+from benchmarks.provenance import ran_on
 from benchmarks.report import Results
+from benchmarks.sizes import count
 from circuits import engines, pz
 from circuits.engines import Engine
 from circuits.noise import Noise
-from qkan import QKAN, fit, parameter_count, set_engine
+from qkan import QKAN, fit, set_engine
 
 RATES = (0.01, 0.03, 0.1)
 TUNING_SEED = 1000
@@ -93,7 +94,7 @@ def _train(
         lr=rate,
         seed=seed,
         engine=ran_on(model),
-        parameters=sum(parameter_count(model).values()),
+        parameters=count(model),
         validation_mse=outcome.best_validation_loss,
         epochs=outcome.epochs,
         seconds=outcome.seconds,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.parameters.entries import ENTRIES, Entry
 from benchmarks.peers.serve import Work, save, serve, training
-from benchmarks.protocol import ran_on
+from benchmarks.provenance import ran_on
 from benchmarks.speed.process import Limits, Worker
 
 

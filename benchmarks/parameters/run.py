@@ -5,12 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks import sizes
 from benchmarks.parameters.entries import ENTRIES, LEGEND, Entry
 from benchmarks.parameters.memory import first_step
-from benchmarks.protocol import ran_on
-from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table, progress_bars, write
-from qkan import parameter_count
+from benchmarks.provenance import ran_on
+from benchmarks.report import Results, Table, origin, progress_bars, write
 
 SIZES = ((4, 1), (128, 10), (64, 64))
 """The memory of a step is that of the last one."""
@@ -50,7 +49,7 @@ def run(out: Path, small: bool = False, file: Path | None = None, entries: Seque
 def count(entry: Entry, inputs: int, outputs: int, results: Results, measured: bool) -> None:
     """Add the row of a model of one size."""
     model = entry.build(inputs, outputs)
-    counted, expected = sum(parameter_count(model).values()), entry.count(inputs, outputs)
+    counted, expected = sizes.count(model), entry.count(inputs, outputs)
     if counted != expected:
         raise WrongFormula(
             f"{entry.name} of {inputs} inputs and {outputs} outputs has {counted:,} parameters, but its formula "
@@ -79,8 +78,8 @@ def tables(results: Results) -> list[Table]:
         counts = [f"{row['parameters']:,}" for row in rows]
         memory = "-" if rows[-1]["peak_mib"] is None else f"{rows[-1]['peak_mib']:.1f}"
         lines.append([name, rows[0]["formula"], *counts, f"{rows[-1]['bytes'] / 1024:,.1f}", memory])
-    sizes = [f"{inputs}→{outputs}" for inputs, outputs in SIZES]
-    columns = ["model", "formula", *sizes, f"{sizes[-1]}: KiB", f"step at batch {BATCH}, MiB"]
+    labels = [f"{inputs}→{outputs}" for inputs, outputs in SIZES]
+    columns = ["model", "formula", *labels, f"{labels[-1]}: KiB", f"step at batch {BATCH}, MiB"]
     return [Table("Parameters for the same inputs and outputs", columns, lines)]
 
 
@@ -96,5 +95,5 @@ reads 12 time steps, everything else one vector.
 
 {table.markdown()}
 
-Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
+{origin(results.rows)}
 """

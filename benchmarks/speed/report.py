@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table
+from benchmarks.report import Results, Table, origin
 from benchmarks.speed.contestants import AUTO, STATEVECTOR
 from benchmarks.speed.figures import figures
 from benchmarks.speed.groups import CELLS, DEPTHS, NORMAL, TRAINABLE, UNIT, VECTORS
@@ -94,5 +93,5 @@ spectral layer and nothing else.
 
 {shown}
 
-{disturbance(results)}Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
+{disturbance(results)}{origin(results.rows)}
 """

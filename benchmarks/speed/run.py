@@ -46,7 +46,7 @@ def run(
     if groups is None:
         groups = (quick if small else everything)(peers_python() if peers else None)
     path = file or out / "results.json"
-    results = Results.load(path) if resume and path.exists() else Results(path)
+    results = Results.opened(path, resume)
     with progress_bars(console) as progress:
         for group in groups:
             task = progress.add_task(group.name, total=len(group.cases))

@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: run functions images language nisq parameters sequences speed peers install test test-slow lint format clean
+.PHONY: run functions images language data-given nisq parameters sequences speed peers install test test-slow lint format clean
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart
@@ -14,8 +14,11 @@ run: install  ## the quickstart: train, compare, carry to every engine
 functions: install  ## fit known functions by L-BFGS
 	$(BIN)/python -m benchmarks functions
 
-language: install  ## transformers of characters; DATA is a folder with tinyshakespeare.txt
+language: data-given install  ## transformers of characters; DATA is a folder with tinyshakespeare.txt
 	$(BIN)/python -m benchmarks language --data-dir $(DATA)
+
+data-given:
+	$(if $(DATA),,$(error There is no text to learn: make language DATA=<folder with tinyshakespeare.txt>))
 
 images: install  ## classify digits by one body and many heads
 	$(BIN)/python -m benchmarks images

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.plots import plot_activations, plot_forecast
 from benchmarks.protocol import PATIENCE, RATES, TUNING_SEEDS, Family, predict, rmse, train, tune
 from benchmarks.provenance import ran_on
-from benchmarks.report import Results, Table, origin, progress_bars, write
+from benchmarks.report import Results, Table, at_edges, origin, progress_bars, write
 from benchmarks.series import Forecasting, forecasting, sunspots
 from circuits import engines, pz
 from circuits.calibration import fake_backend, samplers_of
@@ -211,14 +211,15 @@ def report(data: Forecasting, results: Results, seeds: int, epochs: int) -> str:
         f"{name} {part.times[0]}-{part.times[-1]}"
         for name, part in (("train", data.train), ("validation", data.validation), ("test", data.test))
     )
+    edges = at_edges([(results.where(stage="final", model=family.name)[0]["lr"], RATES) for family in FAMILIES])
     return f"""# Quickstart: yearly sunspots
 
 Forecast of the next year from the last {WINDOW}. Targets: {years}; the scale is fitted on the training
 years. Full-batch Adam, at most {epochs} epochs, early stopping after {PATIENCE} epochs without a better validation
 error. Each model's variant and learning rate (of {", ".join(f"{rate:g}" for rate in RATES)}) are chosen on the
 validation part from {len(FAMILIES[0].trials)} trials, as many for each model, with {len(TUNING_SEEDS)} seeds of their
-own; then {seeds} seeds are trained anew and see the test part once. The QKANs have pz(3) circuits, one a unit, shared
-by its inputs. Parameters are counted by one rule, trainable scalars. RMSE is in sunspot numbers. It is one split of one
+own ({edges}); then {seeds} seeds are trained anew and see the test part once. The QKANs have pz(3) circuits, one a unit,
+shared by its inputs. Parameters are counted by one rule, trainable scalars. RMSE is in sunspot numbers. It is one split of one
 series: differences of a standard deviation mean little.
 
 {accuracy_table(results).markdown()}

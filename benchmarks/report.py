@@ -119,6 +119,12 @@ def origin(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"Commit{'s' if len(commits) > 1 else ''} {', '.join(commits)}; {'; '.join(machines)}."
 
 
+def at_edges(choices: Sequence[tuple[float, Sequence[float]]]) -> str:
+    """How many learning rates that were chosen, beside those there were, a wider search might have changed."""
+    count = sum(chosen in (min(rates), max(rates)) for chosen, rates in choices)
+    return f"{count} of {len(choices)} chosen learning rates are the smallest or the largest one"
+
+
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     part = path.with_name(f"{path.name}.part")

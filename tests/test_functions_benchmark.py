@@ -274,7 +274,7 @@ def test_rows_name_the_engine_that_has_trained_and_not_the_one_before(monkeypatc
     model = QKAN([1, 1], rpz(1), dtype=torch.float64)
     row = protocol._trained(QUICK, BESSEL, model, seed=0, steps=1, test=False)
     assert ran_on(model) == row["engine"] == "Reference()"
-    assert row["parameters"] == 6
+    assert row["parameters"] == 7
 
 
 # Tables.

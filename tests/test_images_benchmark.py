@@ -23,13 +23,14 @@ from typer.testing import CliRunner
 from benchmarks.__main__ import app
 from benchmarks.images import loaders, run
 from benchmarks.images.files import DataError, Remote, fetch
-from benchmarks.images.formats import read_cifar, read_idx
+from benchmarks.images.formats import members, read_cifar, read_idx
 from benchmarks.images.heads import FEATURES, HEADS, HQKAN_HEAD, MLP_HEAD, body, network
 from benchmarks.images.loaders import Labelled, idx
-from benchmarks.images.report import goal_table, tables
+from benchmarks.images.report import goal_table, last_settings, report, tables
 from benchmarks.images.sets import SETS
 from benchmarks.images.task import stratified, task
 from benchmarks.images.train import Budget, accuracy, measure
+from benchmarks.provenance import provenance
 from benchmarks.report import Results
 from qkan import parameter_count
 
@@ -349,13 +350,58 @@ def test_without_scikit_learn_and_file_the_digits_say_what_to_do(tmp_path, monke
         SETS["digits"].load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["1,2,3\n", "a,b\n", ",".join(["17"] * 65), ",".join(["-1"] * 65), ""])
+ZEROS = ["0"] * 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2,3\n",
+        "a,b\n",
+        ",".join(["17"] * 65),
+        ",".join(["-1"] * 65),
+        "",
+        ",".join([*ZEROS, "3.7"]),
+        ",".join(["1.5", *ZEROS]),
+        ",".join([*ZEROS, "10"]),
+        ",".join([*ZEROS, "nan"]),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:loadtxt")
 def test_damaged_digits_are_named(tmp_path, text):
     with gzip.open(tmp_path / "digits.csv.gz", "wt") as file:
         file.write(text)
     with pytest.raises(DataError, match=r"digits.csv.gz must"):
         SETS["digits"].load(tmp_path)
+
+
+def test_a_flipped_byte_of_the_digits_is_one_clear_error(tmp_path):
+    write_digits(tmp_path)
+    whole = (tmp_path / "digits.csv.gz").read_bytes()
+    for position in (*range(60, 100), len(whole) // 2, len(whole) - 6):  # before are the letters of a name
+        damaged = bytearray(whole)
+        damaged[position] ^= 0xFF
+        (tmp_path / "digits.csv.gz").write_bytes(damaged)
+        with pytest.raises(DataError, match=r"digits.csv.gz must be a whole gzip file"):
+            SETS["digits"].load(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_members_that_are_no_files_are_named(tmp_path, kind):
+    with tarfile.open(tmp_path / "archive.tar.gz", "w:gz") as archive:
+        member = tarfile.TarInfo("inside/test.bin")
+        member.type, member.linkname = kind, "test.bin" if kind == tarfile.SYMTYPE else "inside/test.bin"
+        archive.addfile(member)
+    with pytest.raises(DataError, match=r"archive.tar.gz must be a whole archive .*inside/test.bin is no file"):
+        members(tmp_path / "archive.tar.gz", ["inside/test.bin"])
+
+
+def test_sets_without_images_are_named(tmp_path):
+    write_mnist(tmp_path)
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx_bytes(bytes_of(0, 28, 28)))
+    (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx_bytes(bytes_of(0)))
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte must have images, but has none"):
+        SETS["mnist"].load(tmp_path)
 
 
 # Splits.
@@ -482,7 +528,8 @@ def test_every_head_has_every_seed_and_the_same_images(out):
 
 def test_tables_are_made_of_the_rows(out):
     assert {path.name for path in out.iterdir()} == {"report.md", "results.json"}
-    accuracy_of, goals = tables(Results.load(out / "results.json"))
+    results = Results.load(out / "results.json")
+    accuracy_of, goals = tables(results, last_settings(results))
     assert [line[0] for line in accuracy_of.rows] == [head.name for head in HEADS]
     text = (out / "report.md").read_text()
     assert accuracy_of.markdown() in text
@@ -490,12 +537,44 @@ def test_tables_are_made_of_the_rows(out):
     assert "digits 60, 40, 40" in text
 
 
-def test_goals_are_differences_of_means(tmp_path):
-    results = Results(tmp_path / "results.json")
-    for head, count, accuracies in ((HQKAN_HEAD, 300, (0.97, 0.98)), (MLP_HEAD, 1000, (0.98, 0.978))):
-        for test in accuracies:
-            results.add(dataset="digits", head=head.name, stage="final", head_parameters=count, test_accuracy=test)
-    assert [line[2:] for line in goal_table(results).rows] == [["0.40", "yes"], ["0.300", "yes"]]
+SETTING = {"images": [60, 40, 40], "budget": {"epochs": 1, "rates": [3e-3, 1e-2]}}
+
+
+def made_up(path: Path, accuracies: dict[str, list[float]], **setting) -> Results:
+    results = Results(path / "results.json")
+    for head, tests in accuracies.items():
+        for seed, test in enumerate(tests):
+            row = {"dataset": "digits", "head": head, "stage": "final", "seed": seed, "test_accuracy": test, "lr": 1e-2}
+            row |= {"head_parameters": {HQKAN_HEAD.name: 300}.get(head, 1000), "parameters": 2000, "seconds": 1.0}
+            results.add(**row, validation_accuracy=0.5, **(SETTING | setting))
+    return results
+
+
+def test_goals_are_differences_of_medians_beside_those_of_single_seeds(tmp_path):
+    results = made_up(tmp_path, {HQKAN_HEAD.name: [0.97, 0.98, 0.2], MLP_HEAD.name: [0.98, 0.974, 0.975]})
+    lines = goal_table(results, last_settings(results)).rows
+    assert [line[2:] for line in lines] == [["0.50 [-0.60..77.50]", "yes"], ["0.300", "yes"]]
+
+
+def test_rows_of_another_setting_are_in_no_mean(tmp_path):
+    accuracies = {HQKAN_HEAD.name: [0.9, 0.9], MLP_HEAD.name: [0.8, 0.8]}
+    results = made_up(tmp_path, accuracies)
+    told = tables(results, {"digits": SETTING})
+    results.rows += made_up(tmp_path / "other", {MLP_HEAD.name: [0.1] * 5}, images=[9, 9, 9]).rows
+    assert tables(results, {"digits": SETTING}) == told
+    assert tables(results, last_settings(results))[0].rows[0][4] == "10.00"
+    assert tables(results, last_settings(results))[1].rows == [], "no goal without both heads"
+
+
+def test_a_report_says_how_rates_were_chosen_and_where_its_rows_come_from(tmp_path):
+    results = made_up(tmp_path, {HQKAN_HEAD.name: [0.9, 0.9], MLP_HEAD.name: [0.8]})
+    results.rows[0]["lr"] = 5e-3
+    results.rows[1]["commit"] = "another"
+    text = report(results, {"digits": SETTING}).replace("\n", " ")
+    assert "2 of 3 chosen learning rates are the smallest or the largest one" in text
+    assert f"Commits {provenance()['commit']}, another; " in text
+    assert "digits 60, 40, 40, at most 1 epochs at 0.003, 0.01." in text
+    assert "matched for 10 classes only" in text
 
 
 def test_resuming_leaves_rows_alone_and_does_what_is_missing(out, folder, tmp_path, monkeypatch):
@@ -532,7 +611,8 @@ def test_a_second_set_joins_the_first(out, folder, tmp_path, monkeypatch):
     shutil.copytree(out, tmp_path / "again")
     monkeypatch.setattr(run, "HEADS", HEADS[:1])
     command(tmp_path / "again", "--data-dir", str(folder), "--resume", "--dataset", "mnist")
-    titles = [table.title for table in tables(Results.load(tmp_path / "again" / "results.json"))]
+    results = Results.load(tmp_path / "again" / "results.json")
+    titles = [table.title for table in tables(results, last_settings(results))]
     assert titles[:2] == ["Accuracy on digits", "Accuracy on mnist"]
 
 

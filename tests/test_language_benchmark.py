@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,9 @@ from matplotlib.image import imread
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
-from benchmarks.language.data import FILE, Text, read, synthetic
+from benchmarks.language.data import FILE, MissingText, Text, read, synthetic
 from benchmarks.language.families import FAMILIES, GPT2, GROUPED, HYBRID, KAN, MLP, SMALL, count
-from benchmarks.language.report import MOST_PARAMETERS, tables
+from benchmarks.language.report import MOST_PARAMETERS, cost_table, last_setting, tables
 from benchmarks.language.train import (
     DECAY,
     QUICK,
@@ -25,9 +26,10 @@ from benchmarks.language.train import (
     batch,
     evaluate,
     make_optimizer,
+    measure,
     part_of_rate,
 )
-from benchmarks.publish import TABLES
+from benchmarks.publish import ROOT, TABLES
 from benchmarks.report import Results
 from models import drawn
 from qkan import GPT, GPTConfig, next_token_loss
@@ -207,9 +209,10 @@ def test_a_resumed_run_leaves_alone_what_is_there(out, rows, folder, tmp_path):
 def test_tables_are_made_of_the_rows(out, rows):
     results = Results.load(out / "results.json")
     report = (out / "report.md").read_text()
-    for table in tables(results):
+    setting = last_setting(results)
+    for table in tables(results, setting):
         assert table.markdown() in report
-    goals, losses, *_ = tables(results)
+    goals, losses, *_ = tables(results, setting)
     assert [line[0] for line in losses.rows] == list(FAMILIES)
     ends = [row["validation"] for row in rows if (row["stage"], row["model"]) == ("final", MLP)]
     assert losses.rows[0][3] == f"{sum(ends) / 2:.3f} [{min(ends):.3f}..{max(ends):.3f}]"
@@ -220,6 +223,53 @@ def test_tables_are_made_of_the_rows(out, rows):
     }
     assert goals.rows[0][2].startswith(f"{middle[HYBRID] / min(middle[MLP], middle[GPT2]):.3f} at ")
     assert TABLES["language"](results)[0] == TABLES["language_goals"](results)[0]
+
+
+def test_a_report_is_of_its_run_and_not_of_the_last_row(out, rows, folder, tmp_path):
+    other = {**rows[-1], "steps": 7, "validation": 99.0}
+    (tmp_path / "results.json").write_text(json.dumps({"rows": [*rows, other]}))
+    assert invoke("--out", str(tmp_path), "--data-dir", str(folder), "--resume").exit_code == 0
+    assert (tmp_path / "report.md").read_text() == (out / "report.md").read_text()
+    assert len(rows_of(tmp_path / "results.json")) == len(rows) + 1
+
+
+def test_the_engine_of_the_generation_is_named_beside_its_rate(out, rows):
+    final = [row for row in rows if row["stage"] == "final"]
+    engines = {row["model"]: (row["engine"], row["generation_engine"]) for row in final}
+    assert engines[MLP] == ("torch", "torch")
+    assert engines[GROUPED][0].startswith("Spectral")
+    assert engines[GROUPED][1] != engines[GROUPED][0]
+    results = Results.load(out / "results.json")
+    shown = {line[0]: tuple(line[-2:]) for line in cost_table(results, last_setting(results)).rows}
+    assert shown == engines
+    results.rows = [{key: value for key, value in row.items() if key != "generation_engine"} for row in results.rows]
+    assert [line[-1] for line in cost_table(results, last_setting(results)).rows] == ["-"] * len(FAMILIES)
+
+
+def test_a_training_leaves_the_random_numbers_of_others_alone(tmp_path):
+    text, before = synthetic(2000), torch.random.get_rng_state()
+    row = measure("tuning", MLP, 1e-3, 0, text, QUICK, Results(tmp_path / "results.json"))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(1)
+    again = measure("tuning", MLP, 1e-3, 0, text, QUICK, Results(tmp_path / "again.json"))
+    assert row["validation"] == again["validation"]
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path):
+    (tmp_path / FILE).write_bytes(b"caf\xe9 " * 100)
+    with pytest.raises(
+        MissingText, match=r"tinyshakespeare.txt must be text in UTF-8, but is not .*: save it in UTF-8"
+    ):
+        read(tmp_path)
+    assert invoke("--out", str(tmp_path / "none"), "--data-dir", str(tmp_path)).exit_code == 2
+
+
+def test_make_says_that_it_needs_a_text():
+    command = ["make", "--dry-run", "language", "DATA="]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert "make language DATA=" in result.stderr
+    assert not result.stdout
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,12 @@ def test_there_is_a_row_for_every_model_and_size(out):
     assert all(row.keys() >= {"seed", "engine", "commit", "machine", "peak_mib"} for row in rows)
 
 
+def test_the_report_names_the_models_that_read_a_series(out):
+    text = " ".join((out / "report.md").read_text().split())
+    readers = [entry.name for entry in ENTRIES if entry.steps is not None]
+    assert f"{', '.join(readers)}: 12 time steps. Every other model reads one vector." in text
+
+
 def test_the_table_is_made_of_the_rows(out):
     (table,) = tables(Results.load(out / "results.json"))
     assert {path.name for path in out.iterdir()} == {"report.md", "results.json"}

@@ -169,6 +169,7 @@ def report(results: Results, study: Study, seeds: int) -> str:
             "The comparison: values standardised by the training points, errors in units of their deviation. Every "
             f"family has {len(FAMILIES[0].variants)} trials at every size, with two seeds that are not reported, "
             f"{study.tuning_steps} outer steps and validation points only, and then {study.steps} outer steps a seed. "
+            "The variants were found before, in rough runs on validation points of six targets. "
             "Models are as wide, or where they are one edge as fine, as the number of parameters allows; what does not "
             "fit is left out. Steps are equal, seconds are not. "
             f"With at most {sizes(results, study)[-1]} parameters a QKAN loses on: {losses(results, study)}.",

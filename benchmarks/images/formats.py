@@ -64,7 +64,8 @@ def members(archive: Path, names: Sequence[str]) -> Mapping[str, bytes]:
         with tarfile.open(archive) as files:
             contents = {}
             for name in names:
-                file = files.extractfile(name)
+                member = files.getmember(name)
+                file = files.extractfile(member) if member.isreg() else None  # a link may lead nowhere, or in circles
                 if file is None:
                     raise KeyError(f"{name} is no file")
                 contents[name] = file.read()

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.images.files import DataError, Remote, fetch
+from benchmarks.images.files import DataError, Remote, fetch, read
 from benchmarks.images.formats import members, read_cifar, read_idx
 
 DOWNLOADS = Path("runs/data")
@@ -35,11 +36,14 @@ def digits(folder: Path | None) -> tuple[Labelled, None]:
     """
     if folder is not None and (file := folder / "digits.csv.gz").exists():
         try:
-            table = np.loadtxt(file, delimiter=",", ndmin=2)
-        except (ValueError, EOFError, OSError) as error:
+            table = np.loadtxt(BytesIO(read(file)), delimiter=",", ndmin=2)
+        except ValueError as error:
             raise DataError(f"{file} must be a whole table of numbers ({error}): get it anew.") from None
-        if table.shape[1] != 65 or not (table >= 0).all() or not (table <= 16).all() or not (table[:, -1] < 10).all():
-            raise DataError(f"{file} must have 64 pixels from 0 to 16 and a digit in each row: get it anew.")
+        numbers = range(17)
+        if table.shape[1] != 65 or not np.isin(table, numbers).all() or not np.isin(table[:, -1], numbers[:10]).all():
+            raise DataError(
+                f"{file} must have 64 pixels from 0 to 16 and a digit in each row, whole numbers: get it anew."
+            )
         images, labels = table[:, :-1], table[:, -1]
     else:
         try:
@@ -79,7 +83,9 @@ def idx(name: str, base: str, checksums: Mapping[str, str]) -> Callable[[Path | 
         x, y = read_idx(image_file, 3), read_idx(label_file, 1)
         if len(x) != len(y):
             raise DataError(f"{label_file} has {len(y):,} labels for {len(x):,} images of {image_file}: get both anew.")
-        if y.max(initial=0) >= 10:
+        if not len(y):
+            raise DataError(f"{image_file} must have images, but has none: get it anew.")
+        if y.max() >= 10:
             raise DataError(f"{label_file} must have labels below 10, but has {y.max()}: get it anew.")
         return Labelled(x[:, None], y.astype(np.int64))
 

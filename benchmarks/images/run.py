@@ -2,13 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from benchmarks.images.heads import HEADS
-from benchmarks.images.report import report, tables
+from benchmarks.images.report import last_settings, report, tables
 from benchmarks.images.sets import SETS
-from benchmarks.images.task import task
+from benchmarks.images.task import Task, task
 from benchmarks.images.train import Budget, measure
 from benchmarks.report import Results, progress_bars, write
 
@@ -42,14 +43,13 @@ def run(
     budget, most = (QUICK, FEW) if small else (Budget(epochs), None)
     path = file or out / "results.json"
     results = Results.opened(path, resume)
+    setting = _setting(task(known, test, 0, most), budget)
     with progress_bars(console) as progress:
         for head in HEADS:
             bar = progress.add_task(f"{dataset}: {head.name}", total=seeds * len(budget.rates))
             for seed in range(seeds):
                 origin = {"dataset": dataset, "head": head.name, "seed": seed}
                 parts = task(known, test, seed, most)
-                counts = [len(y) for _, y in (parts.train, parts.validation, parts.test)]
-                setting = {"images": counts, "budget": asdict(budget) | {"rates": list(budget.rates)}}
                 if results.where(**origin, **setting, stage="final"):
                     progress.advance(bar, len(budget.rates))
                     continue
@@ -57,8 +57,15 @@ def run(
                 results.rows = [row for row in results.rows if row not in stale]
                 for row in measure(head, parts, images.classes, seed, budget, lambda bar=bar: progress.advance(bar)):
                     results.add(**origin, **row, **setting)
-    for table in tables(results):
+    settings = {**last_settings(results), dataset: setting}
+    for table in tables(results, settings):
         console.print(table.rich())
     out.mkdir(parents=True, exist_ok=True)
-    write(out / "report.md", report(results))
+    write(out / "report.md", report(results, settings))
     console.print(f"Written to {out}; the rows are in {path}.")
+
+
+def _setting(parts: Task, budget: Budget) -> dict[str, Any]:
+    """What rows of a set must agree in to be of one run."""
+    counts = [len(y) for _, y in (parts.train, parts.validation, parts.test)]
+    return {"images": counts, "budget": asdict(budget) | {"rates": list(budget.rates)}}

@@ -14,7 +14,7 @@ TRAIN, VALIDATION = 0.9, 0.05
 
 
 class MissingText(FileNotFoundError):
-    """There is no text to learn; the message says what to give."""
+    """There is no text that could be learnt; the message says what to give."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,11 @@ def read(folder: Path) -> Text:
             f"There is no {FILE} in {folder} ({error.strerror}): put any text there under this name. The usual one is "
             "data/tinyshakespeare/input.txt of the repository karpathy/char-rnn."
         ) from None
-    return Text.of(f"{file.stem} ({sha256(content).hexdigest()[:8]})", content.decode())
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise MissingText(f"{file} must be text in UTF-8, but is not ({error}): save it in UTF-8.") from None
+    return Text.of(f"{file.stem} ({sha256(content).hexdigest()[:8]})", text)
 
 
 def synthetic(length: int = 40_000, seed: int = 0) -> Text:

@@ -5,18 +5,18 @@ from statistics import median
 
 from matplotlib.figure import Figure
 
-from benchmarks.language.report import by_family
+from benchmarks.language.report import Setting, by_family
 from benchmarks.report import Results
 
 STYLES = (("black", "o"), ("#CC79A7", "P"), ("#999999", "v"), ("#0072B2", "s"), ("#009E73", "D"), ("#D55E00", "^"))
 """Okabe and Ito's colours, and a marker for those who see none; a family each."""
 
 
-def plot(path: Path, results: Results) -> None:
+def plot(path: Path, results: Results, setting: Setting) -> None:
     """Lines are medians over seeds, bands and bars their range."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    for (name, rows), (colour, marker) in zip(by_family(results).items(), STYLES, strict=False):
+    for (name, rows), (colour, marker) in zip(by_family(results, setting).items(), STYLES, strict=False):
         tokens = [point[0] / 1e6 for point in rows[0]["curve"]]
         losses = list(zip(*([point[2] for point in row["curve"]] for row in rows), strict=True))
         left.fill_between(tokens, list(map(min, losses)), list(map(max, losses)), color=colour, alpha=0.15, lw=0)

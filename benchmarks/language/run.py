@@ -8,7 +8,7 @@ from benchmarks.language.data import MissingText, Text, read, synthetic
 from benchmarks.language.families import FAMILIES
 from benchmarks.language.plots import plot
 from benchmarks.language.report import report, tables
-from benchmarks.language.train import QUICK, RATES, Budget, measure, tune
+from benchmarks.language.train import QUICK, RATES, Budget, measure, setting, tune
 from benchmarks.report import Results, progress_bars, write
 
 
@@ -33,6 +33,7 @@ def run(
     budget = QUICK if small else Budget()
     text, console, path = _text(folder, small, budget), Console(), file or out / "results.json"
     results = Results.opened(path, resume)
+    of_this_run = setting(text, budget)
     with progress_bars(console) as progress:
         for family in FAMILIES:
             task = progress.add_task(family, total=len(RATES) + seeds)
@@ -40,11 +41,11 @@ def run(
             for seed in range(seeds):
                 measure("final", family, rate, seed, text, budget, results)
                 progress.advance(task)
-    for table in tables(results):
+    for table in tables(results, of_this_run):
         console.print(table.rich())
     out.mkdir(parents=True, exist_ok=True)
-    plot(out / "language.png", results)
-    write(out / "report.md", report(results))
+    plot(out / "language.png", results, of_this_run)
+    write(out / "report.md", report(results, of_this_run))
     console.print(f"Written to {out}; the rows are in {path}.")
 
 

@@ -74,9 +74,10 @@ def measure(
     origin = {"stage": stage, "model": family, "lr": rate, "seed": seed, **setting(text, budget)}
     if found := results.where(**origin):
         return found[0]
-    torch.manual_seed(seed)
     sizes = GPTConfig(len(text.alphabet), budget.context, budget.width, budget.layers)
-    model = GPT(sizes, FAMILIES[family])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = GPT(sizes, FAMILIES[family])
     steps = budget.steps if stage == "final" else budget.tuning
     curve, seconds = train(model, rate, seed, text, replace(budget, steps=steps))
     whole, feed_forward = count(model)
@@ -172,5 +173,6 @@ def final(model: GPT, text: Text, budget: Budget) -> dict[str, Any]:
     return {
         "test": test,
         "generation_rate": steps / median(seconds),
+        "generation_engine": ran_on(model),
         "written": text.characters(written),
     }

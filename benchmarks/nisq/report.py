@@ -6,7 +6,7 @@ from benchmarks.nisq.devices import BACKENDS, REPEATS
 from benchmarks.nisq.gradients import BUDGETS, RULES
 from benchmarks.nisq.rates import COUNTS, EXACT, ONE, ONE_SHOTS
 from benchmarks.nisq.task import PATIENCE, RATES, WAYS
-from benchmarks.report import Results, Table, origin
+from benchmarks.report import Results, Table, at_edges, origin
 
 
 def tables(results: Results) -> list[Table]:
@@ -96,15 +96,16 @@ def report(results: Results, seeds: int, epochs: int) -> str:
     """The Markdown report."""
     where = {row["backend"]: row["qubit"] for row in reversed(results.where(stage="agreement"))}
     qubits = ", ".join(f"qubit {qubit} of {backend}" for backend, qubit in where.items())
+    edges = at_edges([(results.where(stage="final", way=way)[0]["lr"], RATES) for way in WAYS])
     goals, *devices, rates, gradients = tables(results)
     parts = "\n\n".join(table.markdown() for table in devices)
     return f"""# Noisy devices
 
 exp(sin(pi x) + y^2) on [-1, 1]^2, standardised, by QKAN[2, 4, 1] of pz(2) circuits without a base. Each way of training
 chooses among the learning rates {", ".join(f"{rate:g}" for rate in RATES)} by its own validation error with a seed of
-its own, then {seeds} seeds are trained anew: full-batch Adam, at most {epochs} epochs, early stopping after {PATIENCE}
-epochs without a better validation error. "noise-aware" trains under the noise of {BACKENDS[-1]}, "shot-based" with 256
-shots a value and a shift. Devices are simulated by their calibration, in torch: {qubits}, which half of their qubits
+its own ({edges}), then {seeds} seeds are trained anew: full-batch Adam, at most {epochs} epochs, early stopping
+after {PATIENCE} epochs without a better validation error. "noise-aware" trains under the noise of {BACKENDS[-1]},
+"shot-based" with 256 shots a value and a shift. Devices are simulated by their calibration, in torch: {qubits}, which half of their qubits
 surpass. Every error with shots is the mean of {REPEATS} repetitions.
 
 {goals.markdown()}

@@ -83,6 +83,16 @@ def tables(results: Results) -> list[Table]:
     return [Table("Parameters for the same inputs and outputs", columns, lines)]
 
 
+def _inputs(results: Results) -> str:
+    """What models read."""
+    names: dict[int, list[str]] = {}
+    for row in results.rows:
+        if row["steps"] is not None and row["model"] not in names.setdefault(row["steps"], []):
+            names[row["steps"]].append(row["model"])
+    readers = [f"{', '.join(each)}: {steps} time steps." for steps, each in names.items()]
+    return " ".join([*readers, "Every other model reads one vector." if readers else "Every model reads one vector."])
+
+
 def report(results: Results) -> str:
     """The Markdown report."""
     (table,) = tables(results)
@@ -90,8 +100,8 @@ def report(results: Results) -> str:
 
 Trainable scalars, counted in the module and held against the formula: {LEGEND}. Bytes are those of the parameters, in
 float32. The memory of a step is by how much resident memory grows at most during the first forward and backward pass,
-gradients included, each model in a process of its own; below a MiB it is mostly what the allocator rounds up. The LSTM
-reads 12 time steps, everything else one vector.
+gradients included, each model in a process of its own; below a MiB it is mostly what the allocator rounds up.
+{_inputs(results)}
 
 {table.markdown()}
 

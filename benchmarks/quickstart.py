@@ -218,9 +218,9 @@ Forecast of the next year from the last {WINDOW}. Targets: {years}; the scale is
 years. Full-batch Adam, at most {epochs} epochs, early stopping after {PATIENCE} epochs without a better validation
 error. Each model's variant and learning rate (of {", ".join(f"{rate:g}" for rate in RATES)}) are chosen on the
 validation part from {len(FAMILIES[0].trials)} trials, as many for each model, with {len(TUNING_SEEDS)} seeds of their
-own ({edges}); then {seeds} seeds are trained anew and see the test part once. The QKANs have pz(3) circuits, one a unit,
-shared by its inputs. Parameters are counted by one rule, trainable scalars. RMSE is in sunspot numbers. It is one split of one
-series: differences of a standard deviation mean little.
+own ({edges}); then {seeds} seeds are trained anew and see the test part once. The QKANs have pz(3) circuits, one a
+unit, shared by its inputs. Parameters are counted by one rule, trainable scalars. RMSE is in sunspot numbers. It is one
+split of one series: differences of a standard deviation mean little.
 
 {accuracy_table(results).markdown()}
 

@@ -602,9 +602,15 @@ def test_another_budget_or_other_images_are_measured_anew(out, folder, tmp_path,
     monkeypatch.setattr(run, "HEADS", HEADS[:1])
     monkeypatch.setattr(run, "FEW", 50)
     command(tmp_path / "again", "--data-dir", str(folder), "--resume")
-    rows = [row for row in rows_of(tmp_path / "again") if row["head"] == HEADS[0].name]
-    assert {tuple(row["images"]) for row in rows} == {(50, 40, 40)}
-    assert len(rows) == 4
+    before, after = rows_of(out), rows_of(tmp_path / "again")
+    assert after[: len(before)] == before, "rows of another setting stay"
+    assert [(row["head"], row["images"]) for row in after[len(before) :]] == 4 * [(HEADS[0].name, [50, 40, 40])]
+    told = [
+        line.split("|")[1].strip()
+        for line in (tmp_path / "again" / "report.md").read_text().splitlines()
+        if "|" in line
+    ]
+    assert [name for name in told if name in {head.name for head in HEADS}] == [HEADS[0].name]
 
 
 def test_a_second_set_joins_the_first(out, folder, tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def run(
                 if results.where(**origin, **setting, stage="final"):
                     progress.advance(bar, len(budget.rates))
                     continue
-                stale = results.where(**origin)
+                stale = results.where(**origin, **setting)  # of a seed that was interrupted
                 results.rows = [row for row in results.rows if row not in stale]
                 for row in measure(head, parts, images.classes, seed, budget, lambda bar=bar: progress.advance(bar)):
                     results.add(**origin, **row, **setting)

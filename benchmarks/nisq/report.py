@@ -105,8 +105,8 @@ exp(sin(pi x) + y^2) on [-1, 1]^2, standardised, by QKAN[2, 4, 1] of pz(2) circu
 chooses among the learning rates {", ".join(f"{rate:g}" for rate in RATES)} by its own validation error with a seed of
 its own ({edges}), then {seeds} seeds are trained anew: full-batch Adam, at most {epochs} epochs, early stopping
 after {PATIENCE} epochs without a better validation error. "noise-aware" trains under the noise of {BACKENDS[-1]},
-"shot-based" with 256 shots a value and a shift. Devices are simulated by their calibration, in torch: {qubits}, which half of their qubits
-surpass. Every error with shots is the mean of {REPEATS} repetitions.
+"shot-based" with 256 shots a value and a shift. Devices are simulated by their calibration, in torch: {qubits}, which
+half of their qubits surpass. Every error with shots is the mean of {REPEATS} repetitions.
 
 {goals.markdown()}
 

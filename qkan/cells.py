@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from circuits import Circuit, pz
 from circuits.checks import check_tensor, suspicious
 from circuits.engines import Engine
-from circuits.precision import autocast_dtype
-from qkan.daruan import Share, check_sizes, check_width
+from qkan.daruan import Share, check_dtype, check_sizes, check_width
 from qkan.gates import HQKANGates, QKANGates
 from qkan.layer import Base
 from qkan.scan import lstm_step, scan
@@ -283,8 +282,7 @@ def checked_states(x: Tensor, states: States | None, input_size: int, sizes: Seq
             f"{found}."
         )
     for state in states:
-        if state.dtype != x.dtype and autocast_dtype(x.device) is None:
-            raise TypeError(f"Argument `state` is {state.dtype}, but x is {x.dtype}: convert one of them.")
+        check_dtype(state, x.dtype, "state")
     return tuple(states)
 
 

@@ -11,7 +11,7 @@ from circuits import Circuit
 from circuits.engines import Engine
 from circuits.engines.projection import projection
 from circuits.precision import full_precision
-from qkan.daruan import Share
+from qkan.daruan import Share, check_dtype
 from qkan.features import Features
 from qkan.hybrid import HQKAN
 from qkan.layer import BASES, Base, QKANLayer
@@ -176,6 +176,7 @@ class HQKANGates(nn.Module):
 
     def before(self, x: Tensor) -> Tensor:
         """What x contributes to the latent inputs."""
+        check_dtype(x, self.net.encoder.weight.dtype)
         return functional.linear(x, self.net.encoder.weight[:, : self.inputs], self.net.encoder.bias)
 
     def after(self, z: Tensor, h: Tensor) -> Tensor:

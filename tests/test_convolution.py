@@ -119,7 +119,6 @@ def test_shapes_are_those_of_torch(geometry):
 
 
 def test_arguments_reach_the_layer():
-    arguments = pz(2), "tanh", False, 4, ["scale", "weight"], "reference", 0.5, 1.0, "cpu", F64
     arguments = pz(2), "tanh", False, 4, ["scale", "weight"], "reference", 0.5, 0.25, "cpu", F64
     model = QKANConv2d(2, 3, (3, 2), 1, 0, 1, *arguments)
     assert repr(model.layer) == repr(QKANLayer(12, 3, *arguments))

@@ -143,7 +143,6 @@ def test_a_network_is_its_layers_one_after_the_other():
 
 
 def test_a_network_passes_every_argument_on_to_its_layers():
-    arguments = pz(1), "tanh", False, 2, ["scale", "weight"], "reference", 0.5, 1.0, "cpu", F64
     arguments = pz(1), "tanh", False, 2, ["scale", "weight"], "reference", 0.5, 0.25, "cpu", F64
     (layer,), states = QKAN([4, 3], *arguments), []
     for make in (lambda: QKANLayer(4, 3, *arguments), lambda: QKAN([4, 3], *arguments)[0]):

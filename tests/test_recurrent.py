@@ -230,7 +230,7 @@ def test_a_scan_and_its_plain_twin_have_the_same_second_derivatives(name: str) -
 def test_expanding_engines_scan_and_others_do_not(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
-    def watched(features: Any, outer: Tensor, *rest: Any) -> Tensor:
+    def watched(features: Any, outer: Tensor, *rest: Any) -> Any:
         seen.append(len(outer))
         return scan(features, outer, *rest)
 
@@ -404,9 +404,10 @@ def test_impossible_networks_are_refused(options: dict[str, Any], message: str) 
         made(**options)
 
 
-def test_an_input_of_another_dtype_is_refused() -> None:
-    with pytest.raises(TypeError, match="float64"):
-        QKANLSTM(2, 3, circuit=pz(1))(torch.zeros(4, 5, 2, dtype=torch.float64))
+@networks
+def test_an_input_of_another_dtype_is_refused(make: Any) -> None:
+    with pytest.raises(TypeError, match=r"`x` is torch\.float64, but the layer is torch\.float32"):
+        make(2, 3, circuit=pz(1))(torch.zeros(4, 5, 2, dtype=torch.float64))
 
 
 def test_the_latent_of_an_hqkan_lstm_is_that_of_the_hqkan() -> None:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from statistics import mean, median, stdev
 from typing import Any
 
-from benchmarks.provenance import provenance
-from benchmarks.report import Results, Table
+from benchmarks.report import Results, Table, origin
 from benchmarks.sequences.families import GRU_NAME, HYBRID_NAME, LSTM_NAME, MLP_NAME, QKAN_NAME, QLSTM_NAME, QUANTUM
 from benchmarks.sequences.tasks import PARTS, TASKS
 
@@ -179,5 +178,5 @@ of 16; the learning rate falls to 0 along a cosine.
 
 ![Forecasts after few and many epochs](sequences_epochs.png)
 
-Commit {provenance()["commit"]}. Machine: {provenance()["machine"]}.
+{origin(results.rows)}
 """

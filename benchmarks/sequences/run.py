@@ -39,7 +39,7 @@ def run(
         workers: trainings at a time, each on one thread; None for as many as there are processors, 0 for this process.
     """
     console, path = Console(), file or out / "results.json"
-    results = Results.load(path) if resume and path.exists() else Results(path)
+    results = Results.opened(path, resume)
     everything: Studies = QUICK if small else studies(folder)
     workers = (os.cpu_count() or 1) if workers is None else workers
     with progress_bars(console) as progress:

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from benchmarks.protocol import ran_on
+from benchmarks.provenance import ran_on
 from benchmarks.sequences.families import families
 from benchmarks.sequences.tasks import data, errors, inputs, task
-from benchmarks.sizes import build, fitting
-from qkan import fit, parameter_count
+from benchmarks.sizes import build, count, fitting
+from qkan import fit
 
 BATCH = 16
 
@@ -79,7 +79,7 @@ class Training:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             model = self._build(train[0].shape[-1])
-        row = self.row | {"engine": ran_on(model), "parameters": sum(parameter_count(model).values())}
+        row = self.row | {"engine": ran_on(model), "parameters": count(model)}
         try:
             row |= {"seconds": self._fitted(model, train, validation)}
         except FloatingPointError:

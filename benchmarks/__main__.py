@@ -152,11 +152,17 @@ def sequences(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Trainings at a time; by default one a processor, 0 in this process.")
     ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(help="papers, adam, lbfgs, others or town; may be repeated. All by default.")
+    ] = None,
 ) -> None:
     """Forecast series with recurrent networks of matched size."""
     from benchmarks.sequences.run import run
 
-    run(out or Path("runs/sequences"), seeds, quick, data_dir, json, resume, workers)
+    try:
+        run(out or Path("runs/sequences"), seeds, quick, data_dir, json, resume, workers, study or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 @app.command()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.sizes import Family, Make
-from circuits import real, rpz
+from circuits import real
 from classical import GRU, LSTM, MLP
 from qkan import HQKANLSTM, QKANLSTM, QLSTM
 
@@ -76,9 +76,18 @@ def _sine(features: int, hidden: int, device: str) -> nn.Module:
     )
 
 
-def _daruan(features: int, hidden: int, device: str) -> nn.Module:
-    """An activation for each input of the gates, beside the identity."""
-    return QKANLSTM(features, hidden, circuit=rpz(1), base="identity", share="out", device=device, dtype=torch.float64)
+def _sine_beside(features: int, hidden: int, device: str) -> nn.Module:
+    """A sine of each entry of x and h, beside the identity."""
+    return QKANLSTM(
+        features,
+        hidden,
+        circuit=real(1, shift=0),
+        base="identity",
+        share="out",
+        init_angle=NEAR,
+        device=device,
+        dtype=torch.float64,
+    )
 
 
 def _hybrid(part: int) -> Callable[[int, int, str], nn.Module]:
@@ -126,7 +135,7 @@ def families(window: int) -> dict[str, Family]:
         Family(LSTM_NAME, {"one layer": _classical(LSTM, 1), "two layers": _classical(LSTM, 2)}),
         Family(GRU_NAME, {"one layer": _classical(GRU, 1), "both biases": _classical(GRU, 1, biases=2)}),
         Family(QLSTM_NAME, {"two qubits": _quantum(_qlstm(2)), "three qubits": _quantum(_qlstm(3))}),
-        Family(QKAN_NAME, {"sines": _quantum(_sine), "DARUANs and identity": _quantum(_daruan)}),
+        Family(QKAN_NAME, {"sines": _quantum(_sine), "sines and identity": _quantum(_sine_beside)}),
         Family(HYBRID_NAME, {"half as many latent": _quantum(_hybrid(2)), "a quarter": _quantum(_hybrid(4))}),
         Family(MLP_NAME, {"tanh": _mlp(window, "tanh"), "silu": _mlp(window, "silu")}),
     )

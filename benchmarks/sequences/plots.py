@@ -23,9 +23,11 @@ LINES: tuple[tuple[str, str, str], ...] = (
 
 
 def plot_curves(path: Path, results: Results) -> None:
-    """Medians as lines, the range over seeds as bands, a panel a series."""
+    """Medians as lines, the range over seeds as bands, a panel a series; nothing without rows."""
     found = finals(results, "adam")
     tasks = list(dict.fromkeys(task for task, _, _ in found))
+    if not tasks:
+        return
     figure = Figure(figsize=(3.6 * len(tasks) + 0.4, 3.6), layout="constrained")
     axes = figure.subplots(1, len(tasks), squeeze=False)[0]
     for axis, task in zip(axes, tasks, strict=True):
@@ -56,8 +58,10 @@ def _line(axis: Axes, cells: list[Rows], name: str, colour: str, marker: str) ->
 
 
 def plot_epochs(path: Path, results: Results) -> None:
-    """The forecasts of the test part, a row a model, a column a number of epochs."""
+    """The forecasts of the test part, a row a model, a column a number of epochs; nothing without rows."""
     rows = [dict(row) for row in results.where(stage="final", study="epochs")]
+    if not rows:
+        return
     models = list(dict.fromkeys(row["model"] for row in rows))
     settings = sorted({_epochs(row) for row in rows})
     _, known = data(rows[0]["task"])

@@ -26,6 +26,7 @@ def run(
     file: Path | None = None,
     resume: bool = False,
     workers: int | None = None,
+    chosen: Sequence[str] = (),
 ) -> None:
     """Write `report.md`, `results.json` and pictures to `out`, and print the tables.
 
@@ -37,16 +38,23 @@ def run(
         file: of the results, instead of `results.json` in `out`.
         resume: whether rows are kept that the file has already.
         workers: trainings at a time, each on one thread; None for as many as there are processors, 0 for this process.
+        chosen: keys of the studies that are carried out; none for all.
+
+    Raises:
+        ValueError: for a key that there is not.
     """
     console, path = Console(), file or out / "results.json"
     results = Results.opened(path, resume)
-    everything: Studies = QUICK if small else studies(folder)
+    everything = _picked(QUICK if small else studies(folder), chosen)
     workers = (os.cpu_count() or 1) if workers is None else workers
     with progress_bars(console) as progress:
         for study in everything:
             _carried(f"{study.key}: trials", study.trials(folder), results, workers, progress)
             _carried(f"{study.key}: seeds", study.finals(results, seeds, folder), results, workers, progress)
-        _carried(EPOCHS, followed(everything[0], results), results, workers, progress)
+        for study in everything:
+            if study.key == "papers":
+                epochs = (1, 2) if small else (1, 15, 30, 100)
+                _carried(EPOCHS, followed(study, results, epochs), results, workers, progress)
     yardsticks(everything, folder, results)
     for table in tables(results):
         console.print(table.rich())
@@ -55,6 +63,13 @@ def run(
     plot_epochs(out / "sequences_epochs.png", results)
     write(out / "report.md", report(results))
     console.print(f"Written to {out}; the rows are in {path}.")
+
+
+def _picked(everything: Studies, keys: Sequence[str]) -> Studies:
+    known = {study.key: study for study in everything}
+    if unknown := [key for key in keys if key not in known]:
+        raise ValueError(f"Argument `chosen` must name studies among {', '.join(known)}, but has {unknown}.")
+    return tuple(study for key, study in known.items() if not keys or key in keys)
 
 
 def _carried(label: str, trainings: Sequence[Training], results: Results, workers: int, progress: Progress) -> None:

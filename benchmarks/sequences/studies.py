@@ -1,7 +1,7 @@
 """What is compared with what: series, sizes and trainings, and who is chosen by the trials."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -88,15 +88,23 @@ SIZES = (20, 35, 80, 180, 500)
 SMALL, LARGE = 850, 17_500
 """Parameters on urban traffic, where an LSTM may have twenty times more."""
 
-ADAM = tuple(Setting(30, rate) for rate in (0.02, 0.06, 0.18))
+RATES = (0.02, 0.06, 0.18)
+ADAM = tuple(Setting(30, rate) for rate in RATES)
+SHORT = tuple(Setting(30, rate, batch=4) for rate in RATES)
+"""Batches so small that thirty epochs are steps enough."""
+
+USUAL = 166
+"""Parameters of an LSTM of five units, both biases counted."""
 
 
 def studies(folder: Path | None) -> Studies:
     """The full benchmark; with a folder, on Milan's telecommunications instead of synthetic traffic."""
     town = "traffic" if folder is None else "milan"
-    both = (SMALL, LARGE)
+    large, both = (USUAL,), (SMALL, LARGE)
+    rivals = {LSTM_NAME: large, GRU_NAME: large, QLSTM_NAME: large}
     return (
-        Study("adam", "30 epochs of Adam, as in the papers", CURVES, SIZES, ADAM, {}),
+        Study("papers", "the papers' comparison", CURVES[:2], (35,), SHORT, rivals),
+        Study("adam", "error against parameters", CURVES, SIZES, ADAM, {}),
         Study("lbfgs", "L-BFGS", CURVES[:2], (35, 180), (Setting(30),), {}),
         Study("others", "other series", ("co2", "narma5", "narma10"), (180,), ADAM, {}),
         Study("town", "urban traffic", (town,), (SMALL,), ADAM[:2], {LSTM_NAME: both, GRU_NAME: both}),
@@ -104,20 +112,20 @@ def studies(folder: Path | None) -> Studies:
 
 
 QUICK: Studies = (
-    Study("adam", "1 epoch of Adam", ("pendulum",), (35,), (Setting(1, 0.1),), {MLP_NAME: (20,)}),
+    Study("papers", "the papers' comparison", ("pendulum",), (35,), (Setting(1, 0.1, batch=64),), {}),
+    Study("adam", "error against parameters", ("pendulum",), (35,), (Setting(1, 0.1),), {MLP_NAME: (20,)}),
     Study("lbfgs", "L-BFGS", ("pendulum",), (35,), (Setting(1),), {}),
 )
 """Seconds, for a test."""
 
 
-def followed(study: Study, results: Results) -> list[Training]:
-    """Trainings of what the first study chose, for more and for fewer epochs, with their forecasts."""
-    key, size = study.tasks[0], 80 if 80 in study.sizes else study.sizes[-1]
+def followed(study: Study, results: Results, epochs: Sequence[int] = (1, 15, 30, 100)) -> list[Training]:
+    """Trainings of what the papers' comparison chose, for more and for fewer epochs, with their forecasts."""
     found = []
-    for name in FOLLOWED:
-        if any(cell[:3] == (key, name, size) for cell in study.cells(None)):
+    for key, name, size, _ in study.cells(None):
+        if key == study.tasks[0] and name in FOLLOWED:
             best = study.chosen(results, key, name, size)
-            for epochs in (1, 15, 30, 100) if size == 80 else (1,):
-                setting = replace(best.setting, epochs=epochs)
+            for number in epochs:
+                setting = replace(best.setting, epochs=number)
                 found.append(replace(best, stage="final", study="epochs", setting=setting, seed=0, forecast=True))
     return found

@@ -17,8 +17,6 @@ from benchmarks.sequences.tasks import data, errors, inputs, task
 from benchmarks.sizes import build, count, fitting
 from qkan import fit
 
-BATCH = 16
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -27,15 +25,20 @@ class Setting:
     Args:
         epochs: of Adam, or steps of L-BFGS of up to 20 iterations each.
         rate: where the learning rate of Adam starts, falling to 0 along a cosine; None for L-BFGS on the full batch.
+        batch: windows of a step of Adam.
     """
 
     epochs: int
     rate: float | None = None
+    batch: int = 16
 
     @property
     def label(self) -> str:
         """As tables show it."""
-        return f"L-BFGS, {self.epochs} steps" if self.rate is None else f"Adam {self.rate:g}, {self.epochs} epochs"
+        if self.rate is None:
+            return f"L-BFGS, {self.epochs} steps"
+        batches = "" if self.batch == 16 else f" in batches of {self.batch}"
+        return f"Adam {self.rate:g}{batches}, {self.epochs} epochs"
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ class Training:
         if self.setting.rate is None:
             options: dict[str, Any] = {"optimizer": "lbfgs"}
         else:
-            steps = self.setting.epochs * math.ceil(len(train[0]) / BATCH)
-            options = {"optimizer": falling(self.setting.rate, steps), "batch_size": BATCH}
+            steps = self.setting.epochs * math.ceil(len(train[0]) / self.setting.batch)
+            options = {"optimizer": falling(self.setting.rate, steps), "batch_size": self.setting.batch}
         return fit(
             model, train, validation, epochs=self.setting.epochs, seed=self.seed, progress=False, **options
         ).seconds

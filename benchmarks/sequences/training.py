@@ -79,9 +79,7 @@ class Training:
         """Train, and say what came of it."""
         _, known = data(self.task, self.folder)
         train, validation = ((inputs(part), part.y) for part in (known.train, known.validation))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
-            model = self._build(train[0].shape[-1])
+        model = self._build(train[0].shape[-1])
         row = self.row | {"engine": ran_on(model), "parameters": count(model)}
         try:
             row |= {"seconds": self._fitted(model, train, validation)}
@@ -98,7 +96,11 @@ class Training:
 
     def _build(self, features: int) -> nn.Module:
         family = families(task(self.task, self.folder).window)[self.model]
-        return build(fitting(family, features, self.size)[self.variant], features, self.size)
+        # Before the seed is set: it tries sizes, which draws weights.
+        make = fitting(family, features, self.size)[self.variant]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            return build(make, features, self.size)
 
     def _fitted(self, model: nn.Module, train: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor]) -> float:
         """The seconds that it took."""

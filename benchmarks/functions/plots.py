@@ -23,13 +23,16 @@ LINES: tuple[tuple[str, str, str], ...] = (
 
 COLUMNS = 5
 
+LEGEND = 5.5
+"""Inches that the legend takes."""
+
 
 def plot(path: Path, results: Results, study: Study) -> None:
     """Medians as lines, the range over seeds as bands, logarithmic scales that all panels share."""
     targets = measured(results, study)
     columns = min(COLUMNS, len(targets))
     rows = -(-len(targets) // columns)
-    figure = Figure(figsize=(2.15 * columns + 0.5, 1.75 * rows + 1.1), layout="constrained")
+    figure = Figure(figsize=(max(2.15 * columns + 0.5, LEGEND), 1.75 * rows + 1.1), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axis, target in zip(axes.flat, targets, strict=False):
         _panel(axis, target, results, study)

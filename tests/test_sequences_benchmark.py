@@ -167,7 +167,8 @@ def test_finals_are_trained_anew_and_tested_once(results):
                 name: math.prod(row["validation_mse"] for row in trials if row["variant"] == name)
                 for name in {row["variant"] for row in trials}
             }
-            assert {row["variant"] for row in rows} == {min(errors, key=lambda name: errors[name])}
+            # Small variants may be one and the same model: then either may be taken.
+            assert {errors[row["variant"]] for row in rows} == {min(errors.values())}
             assert all("test_mse" in row for row in rows)
             assert not any("test_mse" in row for row in trials)
 

@@ -154,24 +154,23 @@ def _forward(
     i, f, g, o = (gate.unbind(0) for gate in gates.chunk(4, -1))
     inside = (None,) * time if inner is None else inner.unbind(0)
     (_, *outputs), (before, *cells) = (state.unbind(0) for state in states.unbind(0))
-    shared = inner is None and mixing is None
     for t in range(time):
         fill(u[t])
         torch.addmm(z[t], flat, weights, out=steps[t]).sigmoid_()
         before = torch.mul(f[t], before, out=cells[t]).addcmul_(i[t], g[t], value=2).sub_(i[t])
         torch.mul(o[t], torch.tanh(before, out=b[t]), out=outputs[t])
-        if t + 1 < time and not shared:
+        if t + 1 < time:
             _mix(u[t + 1], outputs[t], inside[t + 1], mixing)
 
 
 def _mix(out: Tensor, outputs: Tensor, inner: Tensor | None, mixing: Tensor | None) -> None:
-    """Write u of a step to `out`."""
-    if mixing is None:
-        out.copy_(outputs) if inner is None else torch.add(outputs, inner, out=out)
-    elif inner is None:
-        torch.mm(outputs, mixing, out=out)
-    else:
+    """Write u of a step to `out`, where it is not the outputs themselves."""
+    if mixing is not None and inner is not None:
         torch.addmm(inner, outputs, mixing, out=out)
+    elif mixing is not None:
+        torch.mm(outputs, mixing, out=out)
+    elif inner is not None:
+        torch.add(outputs, inner, out=out)
 
 
 def _factors(gates: Tensor, before: Tensor, bent: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -82,8 +82,16 @@ def select(
         expansion = _SPECTRAL.layer(circuit, x, params)
     except TooWide as error:
         return Choice(engine, str(error))
-    walked, expanded = layer.direct(circuit), layer.expanded(circuit, expansion.basis.size)
-    reason = f"{expansion.basis.size} features an input in about {milliseconds(expanded)}, {engine.name} in "
+    return _weighed(circuit, engine, expansion, layer.direct(circuit), layer)
+
+
+def _weighed(
+    circuit: Circuit, engine: Engine, expansion: Expansion, walked: float, layer: Layer, what: str = ""
+) -> Choice:
+    """The expansion of a layer, or `engine`, which takes `walked` nanoseconds."""
+    size = expansion.basis.size
+    expanded = layer.expanded(circuit, size)
+    reason = f"{what}{size} features an input in about {milliseconds(expanded)}, {engine.name} in "
     reason += milliseconds(walked)
     return Choice(_SPECTRAL, reason, expansion) if expanded < walked else Choice(engine, reason)
 
@@ -140,26 +148,28 @@ class Auto(Engine):
 
     def repeated(
         self, circuit: Circuit, ends: Tensor, params: Mapping[str, Tensor], weight: Tensor, batch: int, calls: int
-    ) -> Engine:
-        """What is taken for a layer that is called `calls` times, on `batch` samples between `ends (2, in)` each."""
+    ) -> Choice:
+        """What is taken for a layer that is called `calls` times, on `batch` samples between `ends (2, in)` each.
+
+        Its slots must not be per sample.
+        """
+        engine = direct(circuit)
+        if (reason := _SPECTRAL.unsupported(circuit)) is not None:
+            return Choice(engine, reason)
         shapes = [tensor.shape for tensor in params.values()]
-        if not _SPECTRAL.supports(circuit) or not expands(ends.shape, shapes, weight.shape):
-            return direct(circuit)
         wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (weight, *params.values()))
         once, everything = (
             _described((rows, ends.shape[-1]), shapes, weight.shape, ends.dtype, ends.device.type, wanted)
             for rows in (batch, batch * calls)
         )
         try:
-            size = _SPECTRAL.layer(circuit, ends, params).basis.size
+            expansion = _SPECTRAL.layer(circuit, ends, params)
+            walked = calls * once.direct(circuit)
+            choice = _weighed(circuit, engine, expansion, walked, everything, f"{calls} calls with ")
         except TooWide as error:
-            self.last = Choice(direct(circuit), str(error))
-            return self.last.engine
-        walked, expanded = calls * once.direct(circuit), everything.expanded(circuit, size)
-        reason = f"{calls} calls with {size} features an input in about {milliseconds(expanded)}, "
-        reason += f"{direct(circuit).name} in {milliseconds(walked)}"
-        self.last = Choice(_SPECTRAL if expanded < walked else direct(circuit), reason)
-        return self.last.engine
+            choice = Choice(engine, str(error))
+        self.last = Choice(choice.engine, choice.reason)
+        return choice
 
     def __deepcopy__(self, memo: object) -> "Auto":
         """Another one: a copy of a model makes its own choices."""

@@ -67,14 +67,16 @@ def projection(
         return None
     if len({tensor.dtype for tensor in tensors}) > 1 or ends.dtype not in (torch.float32, torch.float64):
         return None
-    if isinstance(engine, Auto):
-        engine = engine.repeated(circuit, ends, params, weight, batch, calls)
-    if not isinstance(engine, Spectral) or not engine.supports(circuit) or facts(circuit).bounded_domain:
-        return None
     if not expands(ends.shape, [tensor.shape for tensor in params.values()], weight.shape):
         return None
+    expansion = None
+    if isinstance(engine, Auto):
+        choice = engine.repeated(circuit, ends, params, weight, batch, calls)
+        engine, expansion = choice.engine, choice.expansion
+    if not isinstance(engine, Spectral) or not engine.supports(circuit) or facts(circuit).bounded_domain:
+        return None
     with full_precision(ends.device):
-        expansion = engine.layer(circuit, ends, params)
+        expansion = expansion or engine.layer(circuit, ends, params)
         constant, coefficients = coefficients_of(expansion.basis, engine.at_nodes(expansion, params), weight)
     constant = anchored(constant, ignored(circuit, ends, params))
     return Projection(expansion.basis, expansion.interval, constant, coefficients.T)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from classical.mlp import checked_activation, checked_size, checked_widths
+from classical.mlp import checked_activation, checked_size
+from classical.stack import Stack
 
 Base = str | Callable[[Tensor], Tensor] | None
 
@@ -125,7 +125,7 @@ class FourierKANLayer(nn.Module):
         )
 
 
-class FourierKAN(nn.Module):
+class FourierKAN(Stack):
     """Layers of Fourier series one after the other, each a `FourierKANLayer`.
 
     `FourierKAN([2, 5, 1])` has 2 inputs, 5 hidden units and 1 output, so (2 * 5 + 5 * 1) * (2 * 3 + 1) + 5 + 1 = 111
@@ -162,26 +162,12 @@ class FourierKAN(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.widths = checked_widths(widths, at_least=2, example="FourierKAN([2, 5, 1])")
-        self.layers = nn.ModuleList(
-            FourierKANLayer(inputs, outputs, degree, frequency, base, bias, smoothness, device, dtype)
-            for inputs, outputs in pairwise(self.widths)
+        super().__init__(
+            widths,
+            lambda inputs, outputs: FourierKANLayer(
+                inputs, outputs, degree, frequency, base, bias, smoothness, device, dtype
+            ),
         )
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, from `generator` or torch's global one."""
-        for layer in self.modules():
-            if isinstance(layer, FourierKANLayer):
-                layer.reset_parameters(generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def extra_repr(self) -> str:
-        return f"widths={list(self.widths)}"
 
 
 def fourier_basis(x: Tensor, degree: int = 3, frequency: float = 1.0) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from classical.mlp import checked_activation, checked_size, checked_widths
+from classical.mlp import checked_activation, checked_size
+from classical.stack import Stack
 
 Base = str | Callable[[Tensor], Tensor] | None
 
@@ -121,7 +121,7 @@ class BSplineKANLayer(nn.Module):
         )
 
 
-class BSplineKAN(nn.Module):
+class BSplineKAN(Stack):
     """Layers of B-splines one after the other, each a `BSplineKANLayer`.
 
     `BSplineKAN([2, 5, 1])` has 2 inputs, 5 hidden units and 1 output, so (2 * 5 + 5 * 1) * (5 + 3 + 1) = 135
@@ -158,26 +158,12 @@ class BSplineKAN(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.widths = checked_widths(widths, at_least=2, example="BSplineKAN([2, 5, 1])")
-        self.layers = nn.ModuleList(
-            BSplineKANLayer(inputs, outputs, grid_size, degree, domain, base, bias, device, dtype)
-            for inputs, outputs in pairwise(self.widths)
+        super().__init__(
+            widths,
+            lambda inputs, outputs: BSplineKANLayer(
+                inputs, outputs, grid_size, degree, domain, base, bias, device, dtype
+            ),
         )
-
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, from `generator` or torch's global one."""
-        for layer in self.modules():
-            if isinstance(layer, BSplineKANLayer):
-                layer.reset_parameters(generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for layer in self.layers:
-            x = layer(x)
-        return x
-
-    def extra_repr(self) -> str:
-        return f"widths={list(self.widths)}"
 
 
 def bspline_basis(x: Tensor, grid_size: int = 5, degree: int = 3, domain: tuple[float, float] = (-1.0, 1.0)) -> Tensor:

@@ -3,19 +3,54 @@ r"""Kolmogorov-Arnold networks of Fourier series."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from classical.mlp import checked_activation, checked_size
+from classical.basis import Basis, Quadrature, decreasing, standard_normal
+from classical.checks import Base, checked_number, checked_size
+from classical.edge import EdgeLayer
 from classical.stack import Stack
 
-Base = str | Callable[[Tensor], Tensor] | None
+
+class Fourier(Basis):
+    r"""$\cos k \omega x$ and then $\sin k \omega x$, for k from 1 to `degree`: `fourier_basis` as a module.
+
+    Args:
+        degree: Number of harmonics.
+        frequency: The $\omega$ of the first one, in radians per unit of the input; fixed.
+        smoothness: With 0 all harmonics start equally strong, with 1 their slopes do, with 2 their curvatures.
+
+    Raises:
+        TypeError: If the degree is not an integer, or a number not a number.
+        ValueError: If the degree is too small, the frequency not positive and finite, or the smoothness not finite.
+    """
+
+    def __init__(self, degree: int = 5, frequency: float = 1.0, smoothness: float = 1.0) -> None:
+        super().__init__()
+        self.degree = checked_size("degree", degree, at_least=1)
+        self.frequency = checked_number("frequency", frequency, above=0.0)
+        self.smoothness = checked_number("smoothness", smoothness, above=-math.inf)
+        self.size = 2 * degree
+        # An angle for each harmonic, its cosine and its sine.
+        self.flops = 3 * degree + 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fourier_basis(x, self.degree, self.frequency)
+
+    def inputs(self) -> Quadrature:
+        r"""Standard normal ones; but since $\cos^2 + \sin^2 = 1$, any inputs have the same mean square."""
+        return standard_normal()
+
+    def decay(self) -> Tensor:
+        return decreasing(self.degree, self.smoothness).repeat(2)
+
+    def extra_repr(self) -> str:
+        return f"degree={self.degree}, frequency={self.frequency}, smoothness={self.smoothness}"
 
 
-class FourierKANLayer(nn.Module):
+class FourierKANLayer(EdgeLayer):
     r"""$y_o = \sum_i [w_{oi} \mathrm{base}(x_i) + \sum_k (a_{oik} \cos k \omega x_i + b_{oik} \sin k \omega x_i)]
     + \mathrm{bias}_o$, from `(*batch, in)` to `(*batch, out)`.
 
@@ -42,10 +77,10 @@ class FourierKANLayer(nn.Module):
         out_features: Size of the last axis of the output.
         degree: Number of harmonics.
         frequency: The $\omega$ of the first one, in radians per unit of the input; fixed.
-        base: Name in `ACTIVATIONS`, a function of one tensor that acts on each entry, or None for no base branch; a
-            module that is given is trained along.
+        base: Function of the base branch, or None; see `EdgeLayer`.
         bias: Whether to add a bias to each output.
         smoothness: With 0 all harmonics start equally strong, with 1 their slopes do, with 2 their curvatures.
+        norm: "layer" or "batch" for a normalisation of what the series see, or None; see `EdgeLayer`.
 
     Shapes:
         `(*batch, in_features) -> (*batch, out_features)`, for any leading shape, none and empty included.
@@ -56,79 +91,38 @@ class FourierKANLayer(nn.Module):
             of the base unknown, or if the last axis of an input does not have `in_features` entries.
 
     >>> FourierKANLayer(2, 3, degree=4)
-    FourierKANLayer(2, 3, degree=4, frequency=1.0, base=silu, bias=True, smoothness=1.0)
+    FourierKANLayer(
+      2, 3, base=None, scaler=False, bias=True
+      (basis): Fourier(degree=4, frequency=1.0, smoothness=1.0)
+    )
 
     Reference:
         J. Xu et al., FourierKAN-GCF: Fourier Kolmogorov-Arnold Network, 2024, arXiv:2406.01034.
     """
 
-    base_weight: nn.Parameter | None
-    bias: nn.Parameter | None
+    basis: Fourier
 
     def __init__(
         self,
         in_features: int,
         out_features: int,
-        degree: int = 3,
+        degree: int = 5,
         frequency: float = 1.0,
-        base: Base = "silu",
+        base: Base = None,
         bias: bool = True,
         smoothness: float = 1.0,
+        norm: str | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.in_features = checked_size("in_features", in_features, at_least=1)
-        self.out_features = checked_size("out_features", out_features, at_least=1)
-        self.degree = checked_size("degree", degree, at_least=1)
-        self.frequency = _checked_number("frequency", frequency, above=0.0)
-        self.smoothness = _checked_number("smoothness", smoothness, above=-math.inf)
-        self.base = None if base is None else checked_activation(base, argument="base")
-
-        def parameter(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-
-        self.base_weight = None if base is None else parameter(out_features, in_features)
-        self.coefficients = parameter(out_features, in_features, 2 * degree)
-        self.bias = parameter(out_features) if bias else None
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, from `generator` or torch's global one."""
-        part = 1 if self.base is None else 2
-        decay = torch.arange(1, self.degree + 1, device=self.coefficients.device, dtype=torch.float32)
-        decay = decay.pow(-self.smoothness)
-        decay = decay / (part * self.in_features * decay.square().sum()).sqrt()
-        self.coefficients.normal_(generator=generator).mul_(decay.repeat(2))
-        if self.base is not None and self.base_weight is not None:
-            power = part * self.in_features * _mean_square(self.base, self.base_weight)
-            # A base that vanishes cannot contribute: weights of zero rather than infinite ones.
-            self.base_weight.normal_(generator=generator).mul_(power.rsqrt().nan_to_num(posinf=0.0))
-        if self.bias is not None:
-            self.bias.zero_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            raise ValueError(f"Argument `x` must have shape (*batch, {self.in_features}), but has {tuple(x.shape)}.")
-        features = fourier_basis(x, self.degree, self.frequency)
-        y = functional.linear(features.flatten(-2), self.coefficients.flatten(-2), self.bias)
-        if self.base is None or self.base_weight is None:
-            return y
-        return y + functional.linear(self.base(x), self.base_weight)
-
-    def extra_repr(self) -> str:
-        base = getattr(self.base, "__name__", repr(self.base))
-        return (
-            f"{self.in_features}, {self.out_features}, degree={self.degree}, frequency={self.frequency}, "
-            f"base={base}, bias={self.bias is not None}, smoothness={self.smoothness}"
-        )
+        basis = Fourier(degree, frequency, smoothness)
+        super().__init__(in_features, out_features, basis, base=base, bias=bias, norm=norm, device=device, dtype=dtype)
 
 
 class FourierKAN(Stack):
     """Layers of Fourier series one after the other, each a `FourierKANLayer`.
 
-    `FourierKAN([2, 5, 1])` has 2 inputs, 5 hidden units and 1 output, so (2 * 5 + 5 * 1) * (2 * 3 + 1) + 5 + 1 = 111
+    `FourierKAN([2, 5, 1])` has 2 inputs, 5 hidden units and 1 output, so (2 * 5 + 5 * 1) * 2 * 5 + 5 + 1 = 156
     parameters.
 
     Args:
@@ -138,6 +132,7 @@ class FourierKAN(Stack):
         base: Function of the base branch, one for all layers, or None; see `FourierKANLayer`.
         bias: Whether the layers add biases.
         smoothness: Of the functions at the start; see `FourierKANLayer`.
+        norm: Of what the series of each layer see, "layer", "batch" or None.
 
     Shapes:
         `(*batch, widths[0]) -> (*batch, widths[-1])`, for any leading shape, none and empty included.
@@ -154,23 +149,24 @@ class FourierKAN(Stack):
         self,
         widths: Sequence[int],
         *,
-        degree: int = 3,
+        degree: int = 5,
         frequency: float = 1.0,
-        base: Base = "silu",
+        base: Base = None,
         bias: bool = True,
         smoothness: float = 1.0,
+        norm: str | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             widths,
             lambda inputs, outputs: FourierKANLayer(
-                inputs, outputs, degree, frequency, base, bias, smoothness, device, dtype
+                inputs, outputs, degree, frequency, base, bias, smoothness, norm, device, dtype
             ),
         )
 
 
-def fourier_basis(x: Tensor, degree: int = 3, frequency: float = 1.0) -> Tensor:
+def fourier_basis(x: Tensor, degree: int = 5, frequency: float = 1.0) -> Tensor:
     r"""$\cos k \omega x$ and then $\sin k \omega x$ for k from 1 to `degree`, `(*shape) -> (*shape, 2 degree)`.
 
     >>> fourier_basis(torch.tensor([0.0, 1.0]), degree=1, frequency=math.pi).round(decimals=4).abs()
@@ -180,19 +176,3 @@ def fourier_basis(x: Tensor, degree: int = 3, frequency: float = 1.0) -> Tensor:
     harmonics = torch.arange(1, degree + 1, device=x.device, dtype=x.dtype)
     angles = (frequency * x)[..., None] * harmonics
     return torch.cat([angles.cos(), angles.sin()], -1)
-
-
-def _mean_square(base: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-    """The mean square of `base` of a standard normal variable, by the trapezoidal rule; it sees entries like `like`."""
-    nodes = torch.linspace(-8, 8, 401, device=like.device)
-    weights = torch.exp(-nodes.square() / 2)
-    return (weights / weights.sum()) @ base(nodes.to(like.dtype)).float().square()
-
-
-def _checked_number(argument: str, number: float, *, above: float) -> float:
-    if not isinstance(number, int | float) or isinstance(number, bool):
-        raise TypeError(f"Argument `{argument}` must be a number, such as 1.0, but is {number!r}.")
-    if not above < number < math.inf:
-        kind = "finite" if above == -math.inf else "positive and finite"
-        raise ValueError(f"Argument `{argument}` must be {kind}, but is {number}.")
-    return float(number)

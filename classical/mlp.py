@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": nn.functional.relu,
-    "silu": nn.functional.silu,
-    "gelu": nn.functional.gelu,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "identity": lambda x: x,
-}
+from classical.checks import Activation, check_features, checked_activation, checked_widths
+from classical.cost import NORM_FLOPS, Cost, activation_flops, linear_cost
 
 
 class MLP(nn.Module):
@@ -27,6 +21,7 @@ class MLP(nn.Module):
         widths: Numbers of inputs, of units in each hidden layer, and of outputs; at least two.
         activation: Name in `ACTIVATIONS`, or a function of one tensor; a module that is given is trained along.
         bias: Whether the layers have the `b`.
+        norm: Whether each affine layer sees its inputs through a layer normalisation of its own.
 
     Shapes:
         `(*batch, widths[0]) -> (*batch, widths[-1])`, for any leading shape, none and empty included.
@@ -41,64 +36,41 @@ class MLP(nn.Module):
         self,
         widths: Sequence[int],
         *,
-        activation: str | Callable[[Tensor], Tensor] = "silu",
+        activation: Activation = "silu",
         bias: bool = True,
+        norm: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.widths = checked_widths(widths, at_least=2, example="MLP([12, 16, 1])")
         self.activation = checked_activation(activation)
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(inputs, device=device, dtype=dtype) if norm else nn.Identity() for inputs in self.widths[:-1]
+        )
         self.layers = nn.ModuleList(
             nn.Linear(inputs, outputs, bias, device, dtype) for inputs, outputs in pairwise(self.widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim == 0 or x.shape[-1] != self.widths[0]:
-            raise ValueError(f"Argument `x` must have shape (*batch, {self.widths[0]}), but has {tuple(x.shape)}.")
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = self.activation(layer(x))
-        return last(x)
+        check_features(x, self.widths[0])
+        for number, (norm, layer) in enumerate(zip(self.norms, self.layers, strict=True)):
+            x = layer(norm(self.activation(x) if number else x))
+        return x
+
+    def cost(self) -> Cost:
+        """Parameters and operations for one sample, by the formulas of arXiv:2407.16674.
+
+        Raises:
+            ValueError: If the activation is not one whose operations are known.
+        """
+        affine = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+        cost = sum(map(linear_cost, affine), start=Cost(0, 0, 0))
+        operations = sum(self.widths[1:-1]) * activation_flops(self.activation)
+        shared = sum(p.numel() for p in self.activation.parameters()) if isinstance(self.activation, nn.Module) else 0
+        normed = [norm.normalized_shape[0] for norm in self.norms if isinstance(norm, nn.LayerNorm)]
+        operations += NORM_FLOPS * sum(normed)
+        return cost + Cost(2 * sum(normed) + shared, operations, operations)
 
     def extra_repr(self) -> str:
         return f"widths={list(self.widths)}"
-
-
-def checked_widths(widths: Sequence[int], *, at_least: int, example: str) -> tuple[int, ...]:
-    """The widths as a tuple, if there are enough of them and all are positive integers."""
-    widths = tuple(widths)
-    if len(widths) < at_least:
-        raise ValueError(f"Argument `widths` must have {at_least} entries or more, as in {example}, but is {widths}.")
-    for width in widths:
-        if not isinstance(width, int) or isinstance(width, bool):
-            raise TypeError(f"Argument `widths` must have integers only, as in {example}, but has {width!r}.")
-        if width < 1:
-            raise ValueError(f"Argument `widths` must have positive entries only, but has {width}.")
-    return widths
-
-
-def checked_size(argument: str, size: int, *, at_least: int) -> int:
-    """The size, if it is an integer of at least `at_least`."""
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise TypeError(f"Argument `{argument}` must be an integer, such as {max(at_least, 3)}, but is {size!r}.")
-    if size < at_least:
-        raise ValueError(f"Argument `{argument}` must be at least {at_least}, but is {size}.")
-    return size
-
-
-def checked_activation(
-    activation: str | Callable[[Tensor], Tensor], *, argument: str = "activation"
-) -> Callable[[Tensor], Tensor]:
-    """The function of that name in `ACTIVATIONS`, or the function that is given."""
-    if isinstance(activation, str):
-        if activation not in ACTIVATIONS:
-            names = ", ".join(ACTIVATIONS)
-            raise ValueError(f"Argument `{argument}` must be a function or one of {names}, but is {activation!r}.")
-        return ACTIVATIONS[activation]
-    if not callable(activation) or isinstance(activation, type):
-        raise TypeError(
-            f"Argument `{argument}` must be a name or a function of one tensor, such as `torch.tanh` or `nn.PReLU()`,"
-            f" but is {activation!r}."
-        )
-    return activation

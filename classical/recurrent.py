@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from classical.mlp import checked_widths
+from classical.checks import checked_widths
 
 
 class _Recurrent(nn.Module):

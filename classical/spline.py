@@ -2,35 +2,67 @@ r"""Kolmogorov-Arnold networks of B-splines."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from classical.mlp import checked_activation, checked_size
+from classical.basis import Basis, Quadrature, uniform
+from classical.checks import Base, checked_domain, checked_size
+from classical.cost import Cost, activation_flops
+from classical.edge import EdgeLayer
 from classical.stack import Stack
 
-Base = str | Callable[[Tensor], Tensor] | None
+
+class BSpline(Basis):
+    r"""The `grid_size + degree` B-splines of a uniform grid: `bspline_basis` as a module.
+
+    Args:
+        grid_size: Number of cells of the domain.
+        degree: Degree of the splines, 3 for cubic ones. With degree 0 they are steps, without a gradient in `x`.
+        domain: The ends `(a, b)` of the interval that the cells divide.
+
+    Raises:
+        TypeError: If a size is not an integer or the domain not a pair of numbers.
+        ValueError: If a size is too small, or the domain empty or not finite.
+    """
+
+    def __init__(self, grid_size: int = 5, degree: int = 3, domain: tuple[float, float] = (-1.0, 1.0)) -> None:
+        super().__init__()
+        _check_grid(grid_size, degree, domain)
+        self.grid_size, self.degree, self.domain = grid_size, degree, domain
+        self.size = grid_size + degree
+        # The place in the grid, the recursion on one cell, and what puts its functions into their places.
+        self.flops = 6 + sum(4 * p for p in range(2, degree + 1)) + degree + 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return bspline_basis(x, self.grid_size, self.degree, self.domain)
+
+    def inputs(self) -> Quadrature:
+        """Uniform ones on the domain."""
+        return uniform(*self.domain, count=100 * self.grid_size)
+
+    def extra_repr(self) -> str:
+        return f"grid_size={self.grid_size}, degree={self.degree}, domain={self.domain}"
 
 
-class BSplineKANLayer(nn.Module):
-    r"""$y_o = \sum_i [w_{oi} \mathrm{base}(x_i) + \sum_j c_{oij} B_j(x_i)]$, from `(*batch, in)` to `(*batch, out)`.
+class BSplineKANLayer(EdgeLayer):
+    r"""$y_o = \sum_i [w_{oi} \mathrm{base}(x_i) + s_{oi} \sum_j c_{oij} B_j(x_i)]$, from `(*batch, in)` to
+    `(*batch, out)`.
 
     The $B_j$ are the `grid_size + degree` B-splines of `bspline_basis`, the same for all inputs and outputs. They are
     evaluated once per input, then one matrix product sums over `i` and `j`; nothing of shape `(batch, out, in)` exists.
 
     Parameters are `base_weight` of shape `(out, in)` for the $w$, `coefficients` of shape
-    `(out, in, grid_size + degree)` for the $c$, and `bias` of shape `(out,)` if asked for: with a base and without a
-    bias `in * out * (grid_size + degree + 1)` numbers.
+    `(out, in, grid_size + degree)` for the $c$, `scaler` of shape `(out, in)` for the $s$, and `bias` of shape `(out,)`
+    if asked for: with a base and a scaler `in * out * (grid_size + degree + 2)` numbers.
 
     **Outside the domain** the splines fade out: they reach zero `degree` cells beyond each end and stay there. Only the
     base branch goes on, so without one the layer is constant far away and has no gradient there.
 
     **At the start** inputs that are uniform on the domain give outputs of mean 0 and mean square $(b - a)^2 / 12$, the
-    variance of such inputs, half of it from each branch: all weights are normal with the variance that this needs, the
-    bias is zero. So the scale of a signal survives many layers if the domain is symmetric about zero.
+    variance of such inputs, half of it from each branch: all weights are normal with the variance that this needs,
+    scalers 1 and the bias 0. So the scale of a signal survives many layers if the domain is symmetric about zero.
 
     Args:
         in_features: Size of the last axis of the input.
@@ -38,9 +70,10 @@ class BSplineKANLayer(nn.Module):
         grid_size: Number of cells of the domain.
         degree: Degree of the splines, 3 for cubic ones. With degree 0 they are steps, without a gradient in `x`.
         domain: The ends `(a, b)` of the interval that the cells divide.
-        base: Name in `ACTIVATIONS`, a function of one tensor that acts on each entry, or None for no base branch; a
-            module that is given is trained along.
+        base: Function of the base branch, or None; see `EdgeLayer`.
         bias: Whether to add a bias to each output.
+        scaler: Whether each edge has a factor in front of its spline; see `EdgeLayer`.
+        norm: "layer" or "batch" for a normalisation of what the splines see, or None; see `EdgeLayer`.
 
     Shapes:
         `(*batch, in_features) -> (*batch, out_features)`, for any leading shape, none and empty included.
@@ -54,8 +87,7 @@ class BSplineKANLayer(nn.Module):
         Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, arXiv:2404.19756.
     """
 
-    base_weight: nn.Parameter | None
-    bias: nn.Parameter | None
+    basis: BSpline
 
     def __init__(
         self,
@@ -66,65 +98,42 @@ class BSplineKANLayer(nn.Module):
         domain: tuple[float, float] = (-1.0, 1.0),
         base: Base = "silu",
         bias: bool = False,
+        scaler: bool = True,
+        norm: str | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.in_features = checked_size("in_features", in_features, at_least=1)
-        self.out_features = checked_size("out_features", out_features, at_least=1)
-        _check_grid(grid_size, degree, domain)
-        self.grid_size, self.degree, self.domain = grid_size, degree, domain
-        self.base = None if base is None else checked_activation(base, argument="base")
-
-        def parameter(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-
-        self.base_weight = None if base is None else parameter(out_features, in_features)
-        self.coefficients = parameter(out_features, in_features, grid_size + degree)
-        self.bias = parameter(out_features) if bias else None
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw all parameters anew, from `generator` or torch's global one."""
-        a, b = self.domain
-        count = 100 * self.grid_size
-        points = torch.arange(count, device=self.coefficients.device, dtype=self.coefficients.dtype)
-        points = a + (points + 0.5) * ((b - a) / count)
-        branches: list[tuple[nn.Parameter, Tensor]] = [(self.coefficients, self._basis(points))]
-        if self.base is not None and self.base_weight is not None:
-            branches.append((self.base_weight, self.base(points)))
-        for parameter, values in branches:
-            power = self.in_features * len(branches) * values.square().sum() / count
-            # A base that vanishes on the domain cannot contribute: weights of zero rather than infinite ones.
-            deviation = ((b - a) / (12 * power).sqrt()).nan_to_num(posinf=0.0)
-            parameter.normal_(generator=generator).mul_(deviation)
-        if self.bias is not None:
-            self.bias.zero_()
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.ndim == 0 or x.shape[-1] != self.in_features:
-            raise ValueError(f"Argument `x` must have shape (*batch, {self.in_features}), but has {tuple(x.shape)}.")
-        y = functional.linear(self._basis(x).flatten(-2), self.coefficients.flatten(-2), self.bias)
-        if self.base is None or self.base_weight is None:
-            return y
-        return y + functional.linear(self.base(x), self.base_weight)
-
-    def _basis(self, x: Tensor) -> Tensor:
-        return bspline_basis(x, self.grid_size, self.degree, self.domain)
-
-    def extra_repr(self) -> str:
-        base = getattr(self.base, "__name__", repr(self.base))
-        return (
-            f"{self.in_features}, {self.out_features}, grid_size={self.grid_size}, degree={self.degree}, "
-            f"domain={self.domain}, base={base}, bias={self.bias is not None}"
+        basis = BSpline(grid_size, degree, domain)
+        super().__init__(
+            in_features,
+            out_features,
+            basis,
+            base=base,
+            bias=bias,
+            scaler=scaler,
+            norm=norm,
+            device=device,
+            dtype=dtype,
         )
+
+    def cost(self) -> Cost:
+        """As `EdgeLayer.cost`, with the published operations, $9 k (G + 1.5 k) + 2 G - 2.5 k + 1$ for every edge.
+
+        Reference:
+            R. Yu, W. Yu and X. Wang, KAN or MLP: A Fairer Comparison, 2024, arXiv:2407.16674.
+        """
+        ours = super().cost()
+        k, cells, edges = self.basis.degree, self.basis.grid_size, self.in_features * self.out_features
+        published = edges * (9 * k * (cells + 1.5 * k) + 2 * cells - 2.5 * k + 1)
+        if self.base is not None:
+            published += self.in_features * activation_flops(self.base) + 2 * edges
+        return Cost(ours.parameters, ours.flops, round(published))
 
 
 class BSplineKAN(Stack):
     """Layers of B-splines one after the other, each a `BSplineKANLayer`.
 
-    `BSplineKAN([2, 5, 1])` has 2 inputs, 5 hidden units and 1 output, so (2 * 5 + 5 * 1) * (5 + 3 + 1) = 135
+    `BSplineKAN([2, 5, 1])` has 2 inputs, 5 hidden units and 1 output, so (2 * 5 + 5 * 1) * (5 + 3 + 2) = 150
     parameters.
 
     Args:
@@ -134,6 +143,8 @@ class BSplineKAN(Stack):
         domain: The interval that the cells divide, in all layers.
         base: Function of the base branch, one for all layers, or None; see `BSplineKANLayer`.
         bias: Whether the layers add biases.
+        scaler: Whether the edges have factors; see `BSplineKANLayer`.
+        norm: Of what the splines of each layer see, "layer", "batch" or None.
 
     Shapes:
         `(*batch, widths[0]) -> (*batch, widths[-1])`, for any leading shape, none and empty included.
@@ -155,13 +166,15 @@ class BSplineKAN(Stack):
         domain: tuple[float, float] = (-1.0, 1.0),
         base: Base = "silu",
         bias: bool = False,
+        scaler: bool = True,
+        norm: str | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             widths,
             lambda inputs, outputs: BSplineKANLayer(
-                inputs, outputs, grid_size, degree, domain, base, bias, device, dtype
+                inputs, outputs, grid_size, degree, domain, base, bias, scaler, norm, device, dtype
             ),
         )
 
@@ -229,8 +242,4 @@ def _on_one_cell(fraction: Tensor, degree: int) -> list[Tensor]:
 def _check_grid(grid_size: int, degree: int, domain: tuple[float, float]) -> None:
     checked_size("grid_size", grid_size, at_least=1)
     checked_size("degree", degree, at_least=0)
-    example = "must be a pair of numbers such as (-1.0, 1.0)"
-    if not isinstance(domain, Sequence) or not all(isinstance(end, int | float) for end in domain):
-        raise TypeError(f"Argument `domain` {example}, but is {domain!r}.")
-    if len(domain) != 2 or not 0 < domain[1] - domain[0] < math.inf:
-        raise ValueError(f"Argument `domain` {example}, finite and the lower one first, but is {domain!r}.")
+    checked_domain(domain)

@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from classical.mlp import checked_widths
+from classical.checks import checked_widths
+from classical.cost import Cost
 
 
 class Stack(nn.Module):
@@ -33,6 +34,11 @@ class Stack(nn.Module):
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def cost(self) -> Cost:
+        """Parameters and operations for one sample, by formula."""
+        first, *others = (layer.cost() for layer in self.layers)  # pyright: ignore[reportCallIssue]
+        return sum(others, start=first)
 
     def extra_repr(self) -> str:
         return f"widths={list(self.widths)}"

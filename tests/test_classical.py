@@ -161,3 +161,19 @@ def test_an_impossible_argument_is_named_with_its_value(make, error, message):
 def test_the_baselines_import_no_quantum_package():
     code = "import sys, classical; sys.exit(bool({'circuits', 'qkan', 'lightning'} & sys.modules.keys()))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("options", "parameters"), [({}, 50_890), ({"norm": True, "bias": False}, 52_512)])
+def test_the_cost_of_an_mlp_is_that_of_the_fairer_comparison(options, parameters):
+    """2 in out operations for each affine layer and 5 for each SiLU."""
+    model = MLP([784, 64, 10], **options)
+    assert sum(parameter.numel() for parameter in model.parameters()) == parameters == model.cost().parameters
+    norms = 4 * (784 + 64) if options else 0
+    flops = 2 * (784 * 64 + 64 * 10) + 5 * 64 + norms
+    assert (model.cost().flops, model.cost().published_flops) == (flops, flops)
+
+
+def test_an_mlp_normalises_what_its_affine_layers_see():
+    mlp = MLP([3, 4, 2], norm=True, activation="tanh", dtype=F64)
+    (one, two), (first, second), x = mlp.norms, mlp.layers, draw(5, 3)
+    assert torch.equal(mlp(x), second(two(torch.tanh(first(one(x))))))

@@ -146,7 +146,7 @@ def test_the_fourier_control_has_the_spectra_and_the_base_of_the_qkan():
 
     def spectrum(layer):
         if isinstance(layer, FourierKANLayer):
-            return layer.degree, layer.frequency, layer.base, layer.bias is None
+            return layer.basis.degree, layer.basis.frequency, layer.base, layer.bias is None
         encodings = layer.activation.circuit.encodings
         frequency = layer.activation.scale[0, 0, 0].item()
         return len(encodings), frequency, layer.base, layer.bias is None
@@ -160,7 +160,7 @@ def test_the_grids_of_splines_cover_the_inputs_exactly():
     spline = next(family for family in FAMILIES if family.name == SPLINE_NAME)
     for make in spline.variants.values():
         first = next(module for module in make(2, 3, "cpu").modules() if isinstance(module, BSplineKANLayer))
-        assert first.domain == (-1.0, 1.0)
+        assert first.basis.domain == (-1.0, 1.0)
 
 
 def test_mlps_have_both_activations():

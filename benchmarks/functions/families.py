@@ -27,7 +27,7 @@ def _qkan(widths: Sequence[int], reps: int, scale: float, device: str) -> nn.Mod
 
 
 def _fourier(widths: Sequence[int], degree: int, frequency: float, device: str) -> nn.Module:
-    return FourierKAN(widths, degree=degree, frequency=frequency, device=device, dtype=torch.float64)
+    return FourierKAN(widths, degree=degree, frequency=frequency, base="silu", device=device, dtype=torch.float64)
 
 
 def _spline(widths: Sequence[int], grid: int, reach: float, device: str) -> nn.Module:
@@ -35,7 +35,7 @@ def _spline(widths: Sequence[int], grid: int, reach: float, device: str) -> nn.M
     reaches = [1.0, *[reach] * (len(widths) - 2)]
     return nn.Sequential(
         *(
-            BSplineKANLayer(i, o, grid, domain=(-end, end), device=device, dtype=torch.float64)
+            BSplineKANLayer(i, o, grid, domain=(-end, end), scaler=False, device=device, dtype=torch.float64)
             for (i, o), end in zip(pairwise(widths), reaches, strict=True)
         )
     )

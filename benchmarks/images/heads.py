@@ -57,7 +57,7 @@ HEADS = (
     Head("HQKAN, latent 26, 25", lambda features, classes: HQKAN(features, classes, latent=[26, 25])),
     Head(
         "KAN, 3 cells",
-        lambda features, classes: BSplineKAN([features, classes], grid_size=3, domain=(-3, 3), bias=True),
+        lambda features, classes: BSplineKAN([features, classes], grid_size=3, domain=(-3, 3), bias=True, scaler=False),
     ),
     Head("MLP, 20 hidden", lambda features, classes: MLP([features, 20, classes])),
     Head(

@@ -49,7 +49,7 @@ FAMILIES: Mapping[str, MakeFeedForward] = {
     SMALL: lambda width: perceptron(width, 3 * width // 2),
     HYBRID: hybrid,
     GROUPED: grouped,
-    KAN: lambda width: BSplineKAN([width, width], grid_size=4, domain=(-3.0, 3.0)),
+    KAN: lambda width: BSplineKAN([width, width], grid_size=4, domain=(-3.0, 3.0), scaler=False),
 }
 """Name to what makes a feed-forward of a width."""
 

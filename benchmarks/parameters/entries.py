@@ -111,13 +111,13 @@ ENTRIES = (
         "KAN, B-splines",
         "io(G+k+1)",
         lambda i, o: i * o * (CELLS + DEGREE + 1),
-        lambda i, o: BSplineKAN([i, o], grid_size=CELLS, degree=DEGREE),
+        lambda i, o: BSplineKAN([i, o], grid_size=CELLS, degree=DEGREE, scaler=False),
     ),
     Entry(
         "KAN, Fourier",
         "io(2r+1) + o",
         lambda i, o: i * o * (2 * REPS + 1) + o,
-        lambda i, o: FourierKAN([i, o], degree=REPS),
+        lambda i, o: FourierKAN([i, o], degree=REPS, base="silu"),
     ),
     *(_qkan(ansatz, sharing) for ansatz in SLOTS for sharing in GRIDS),
     Entry(

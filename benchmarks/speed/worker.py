@@ -65,7 +65,7 @@ def torch_lstm(case: CellCase, options: dict[str, Any], arrays: dict[str, Tensor
 
 def spline_layer(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
     """B-splines of degree 3 on 5 intervals of [-1, 1], freshly initialised."""
-    layer = classical.BSplineKANLayer(case.in_features, case.out_features, grid_size=5, degree=3)
+    layer = classical.BSplineKANLayer(case.in_features, case.out_features, grid_size=5, degree=3, scaler=False)
     return _module(layer, arrays["x"])
 
 

@@ -128,6 +128,32 @@ def images(
 
 
 @app.command()
+def fair(
+    out: Out = None,
+    seeds: Seeds = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of hours: whether it works.")] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with hea_hardness.csv.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave the rows as they are that the file has.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Searches at a time; by default one a processor, 0 in this process.")
+    ] = None,
+    tasks: Annotated[str, typer.Option(help="Keys of the tasks, as in exp,wine; by default all.")] = "",
+) -> None:
+    """Compare all families on functions, tables and digits, by equal trials, and with what they cost."""
+    from benchmarks.fair.run import run
+    from benchmarks.fair.tasks import MissingTable
+
+    keys = [key for key in tasks.split(",") if key]
+    try:
+        run(out or Path("runs/fair"), seeds, quick, data_dir, json, resume, workers, keys)
+    except MissingTable as error:
+        raise typer.BadParameter(str(error), param_hint="--data-dir") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--tasks") from None
+
+
+@app.command()
 def parameters(
     out: Out = None,
     quick: Annotated[bool, typer.Option("--quick", help="Count only: no memory of a step.")] = False,

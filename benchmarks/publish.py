@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import quickstart
+from benchmarks.fair import report as fair
 from benchmarks.functions import report as functions
 from benchmarks.images import report as images
 from benchmarks.language import report as language
@@ -21,6 +22,8 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 
 TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "quickstart": quickstart.tables,
+    "fair": fair.tables,
+    "fair_summary": fair.summary_tables,
     "functions": functions.tables,
     "functions_goals": functions.goal_tables,
     "images": lambda results: images.tables(results, images.last_settings(results)),

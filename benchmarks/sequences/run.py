@@ -1,21 +1,16 @@
 """The whole benchmark: trials on validation, then fresh seeds, several at a time, on disk when they are done."""
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
 from rich.console import Console
-from rich.progress import Progress
 
+from benchmarks.pool import carry_out, processors
 from benchmarks.report import Results, progress_bars, write
 from benchmarks.sequences.plots import plot_curves, plot_epochs
 from benchmarks.sequences.report import report, tables
 from benchmarks.sequences.studies import EPOCHS, QUICK, Studies, Study, followed, studies
 from benchmarks.sequences.tasks import naive
-from benchmarks.sequences.training import Training
 
 
 def run(
@@ -46,15 +41,15 @@ def run(
     console, path = Console(), file or out / "results.json"
     results = Results.opened(path, resume)
     everything = _picked(QUICK if small else studies(folder), chosen)
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = processors(workers)
     with progress_bars(console) as progress:
         for study in everything:
-            _carried(f"{study.key}: trials", study.trials(folder), results, workers, progress)
-            _carried(f"{study.key}: seeds", study.finals(results, seeds, folder), results, workers, progress)
+            carry_out(f"{study.key}: trials", study.trials(folder), results, workers, progress)
+            carry_out(f"{study.key}: seeds", study.finals(results, seeds, folder), results, workers, progress)
         for study in everything:
             if study.key == "papers":
                 epochs = (1, 2) if small else (1, 15, 30, 100)
-                _carried(EPOCHS, followed(study, results, epochs), results, workers, progress)
+                carry_out(EPOCHS, followed(study, results, epochs), results, workers, progress)
     yardsticks(everything, folder, results)
     for table in tables(results):
         console.print(table.rich())
@@ -70,25 +65,6 @@ def _picked(everything: Studies, keys: Sequence[str]) -> Studies:
     if unknown := [key for key in keys if key not in known]:
         raise ValueError(f"Argument `chosen` must name studies among {', '.join(known)}, but has {unknown}.")
     return tuple(study for key, study in known.items() if not keys or key in keys)
-
-
-def _carried(label: str, trainings: Sequence[Training], results: Results, workers: int, progress: Progress) -> None:
-    """Add the rows of those trainings that are not known."""
-    missing = [training for training in trainings if not results.where(**training.row)]
-    task = progress.add_task(label, total=len(trainings), completed=len(trainings) - len(missing))
-    for row in _rows(missing, workers):
-        results.add(**row)
-        progress.advance(task)
-
-
-def _rows(trainings: Sequence[Training], workers: int) -> Iterator[Mapping]:
-    if not workers:
-        yield from (training.run() for training in trainings)
-        return
-    # Not a fork, which may inherit a lock that a thread of torch holds.
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        running = [pool.submit(Training.run, training) for training in trainings]
-        yield from (each.result() for each in as_completed(running))
 
 
 def yardsticks(everything: Iterable[Study], folder: Path | None, results: Results) -> None:

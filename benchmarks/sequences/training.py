@@ -75,8 +75,11 @@ class Training:
         known = {key: value for key, value in asdict(self).items() if key not in ("setting", "folder", "forecast")}
         return known | {"setting": self.setting.label}
 
-    def run(self) -> dict[str, Any]:
-        """Train, and say what came of it."""
+    def run(self) -> list[dict[str, Any]]:
+        """Train, and say what came of it in one row."""
+        return [self._trained()]
+
+    def _trained(self) -> dict[str, Any]:
         _, known = data(self.task, self.folder)
         train, validation = ((inputs(part), part.y) for part in (known.train, known.validation))
         model = self._build(train[0].shape[-1])

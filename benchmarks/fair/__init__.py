@@ -1,0 +1,1 @@
+"""A fair comparison: equal trials, validation that chooses, seeds that are tested once, and what every model costs."""

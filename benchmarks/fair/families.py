@@ -1,0 +1,118 @@
+"""Who takes part: kinds of models, each with what may be chosen about it. A new family is one row."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+from sklearn.model_selection import ParameterGrid
+from torch import nn
+
+from benchmarks.sizes import count
+from circuits import rpz
+from classical import MLP, BSplineKAN, FourierKAN
+from qkan import HQKAN, QKAN
+
+Choice = Mapping[str, Any]
+
+Make = Callable[[Sequence[int], Choice, str], nn.Module]
+"""A float64 model from widths, choices and device."""
+
+HALF = math.pi / 2
+"""First frequency with which [-1, 1] is half a period, so that both ends are free."""
+
+HIDDEN_LAYERS = (1, 2)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of model.
+
+    Args:
+        name: as tables show it.
+        make: from widths, choices and device to the model.
+        choices: what may be chosen, beside the number of hidden layers.
+    """
+
+    name: str
+    make: Make = field(repr=False)
+    choices: Mapping[str, Sequence[Any]] = field(repr=False)
+
+    def candidates(self, inputs: int, outputs: int, size: int) -> list[Choice]:
+        """All choices with a model of at most `size` parameters."""
+        every = ParameterGrid({**self.choices, "hidden": HIDDEN_LAYERS})
+        return [choice for choice in every if self.width(choice, inputs, outputs, size)]
+
+    def width(self, choice: Choice, inputs: int, outputs: int, size: int) -> int:
+        """The largest width of hidden layers with at most `size` parameters; 0 if there is none."""
+        return _width(self.name, tuple(sorted(choice.items())), inputs, outputs, size)
+
+    def build(self, choice: Choice, inputs: int, outputs: int, size: int, device: str = "cpu") -> nn.Module:
+        """The widest model of at most `size` parameters."""
+        return self._of_width(choice, inputs, outputs, self.width(choice, inputs, outputs, size), device)
+
+    def _of_width(self, choice: Choice, inputs: int, outputs: int, width: int, device: str) -> nn.Module:
+        return self.make([inputs, *[width] * choice["hidden"], outputs], choice, device)
+
+
+@lru_cache(None)
+def _width(name: str, choice: tuple[tuple[str, Any], ...], inputs: int, outputs: int, size: int) -> int:
+    family, chosen = BY_NAME[name], dict(choice)
+
+    def parameters(width: int) -> int:
+        return count(family._of_width(chosen, inputs, outputs, width, "meta"))
+
+    return bisect_right(range(1, size + 1), size, key=parameters)
+
+
+F64 = torch.float64
+
+
+def _mlp(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    return MLP(widths, activation=choice["activation"], device=device, dtype=F64)
+
+
+def _splines(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    domain = (-choice["reach"], choice["reach"])
+    return BSplineKAN(
+        widths, grid_size=choice["grid"], domain=domain, bias=True, scaler=False, device=device, dtype=F64
+    )
+
+
+def _fourier(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    degree, frequency = choice["fineness"]
+    return FourierKAN(widths, degree=degree, frequency=frequency, base="silu", device=device, dtype=F64)
+
+
+def _qkan(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    reps, scale = choice["fineness"]
+    return QKAN(widths, rpz(reps), share=choice["share"], init_scale=scale, device=device, dtype=F64)
+
+
+def _hqkan(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    reps, scale = choice["fineness"]
+    inputs, *hidden, outputs = widths
+    latent = [hidden[0], *hidden]
+    return HQKAN(inputs, outputs, latent, rpz(reps), share=choice["share"], init_scale=scale, device=device, dtype=F64)
+
+
+SPECTRA = ((1, HALF), (2, 1.0), (2, HALF), (3, 1.0))
+"""Repetitions or degree, and first frequency: the same for circuits and for the series that have their spectrum."""
+
+SHARES = (None, "out", "in")
+"""Which edges of a layer have a circuit in common: none, those of an input, those of an output."""
+
+QKAN_NAME, HQKAN_NAME, MLP_NAME = "QKAN", "HQKAN", "MLP"
+
+FAMILIES: tuple[Family, ...] = (
+    Family(MLP_NAME, _mlp, {"activation": ("silu", "tanh", "relu", "gelu")}),
+    Family("B-spline KAN", _splines, {"grid": (2, 3, 5, 10), "reach": (1.0, 2.0, 3.0)}),
+    Family("Fourier KAN", _fourier, {"fineness": SPECTRA}),
+    Family(QKAN_NAME, _qkan, {"fineness": SPECTRA, "share": SHARES}),
+    Family(HQKAN_NAME, _hqkan, {"fineness": SPECTRA, "share": SHARES}),
+)
+
+BY_NAME = {family.name: family for family in FAMILIES}

@@ -31,7 +31,7 @@ def functions(
     targets: Annotated[
         str, typer.Option(help="Keys of the functions to compare on, as in exp,j0; by default all.")
     ] = "",
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Leave rows as they are that the file has.")] = False,
 ) -> None:
     """Fit known functions by L-BFGS: small QKANs, and others of as many parameters."""
@@ -54,7 +54,7 @@ def speed(
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Everybody is timed once in each; 5, or 2 if quick.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Leave cases as they are that the file has.")] = False,
 ) -> None:
     """Time layers and state vectors, ours and others', side by side."""
@@ -74,7 +74,7 @@ def nisq(
     seeds: Seeds = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most, early stopping apart.")] = 1000,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes: whether it works.")] = False,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
 ) -> None:
     """Train a QKAN exactly, under noise and by shots, and carry it to the noise of devices."""
     from benchmarks.nisq.run import run
@@ -88,7 +88,7 @@ def language(
     seeds: Seeds = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of an hour: whether it works.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with tinyshakespeare.txt.")] = None,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Leave trainings as they are that the file has.")] = False,
 ) -> None:
     """Train transformers of characters with perceptrons, HQKANs and a KAN as feed-forwards."""
@@ -108,7 +108,7 @@ def images(
     seeds: Seeds = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most, early stopping apart.")] = 40,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes: whether it works.")] = False,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where the published files are; they are not downloaded.")
     ] = None,
@@ -133,7 +133,7 @@ def fair(
     seeds: Seeds = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of hours: whether it works.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Folder with hea_hardness.csv.")] = None,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Leave the rows as they are that the file has.")] = False,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Searches at a time; by default one a processor, 0 in this process.")
@@ -157,7 +157,7 @@ def fair(
 def parameters(
     out: Out = None,
     quick: Annotated[bool, typer.Option("--quick", help="Count only: no memory of a step.")] = False,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
 ) -> None:
     """Count the parameters of every model, by formula and in the module, and measure their memory."""
     from benchmarks.parameters.run import run
@@ -170,7 +170,7 @@ def sequences(
     out: Out = None,
     seeds: Seeds = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of an hour: whether it works.")] = False,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Files of Milan's telecommunications, instead of synthetic traffic.")
     ] = None,

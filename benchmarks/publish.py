@@ -45,8 +45,8 @@ def run(runs: Path) -> None:
     """Copy what is in `runs` to `benchmarks/results` and renew the tables of the documents."""
     KEPT.mkdir(exist_ok=True)
     for name in {name.partition("_")[0] for name in TABLES}:
-        if (runs / name / "results.json").exists():
-            Results.load(runs / name / "results.json").save(KEPT / f"{name}.json")
+        if (runs / name / "results.jsonl").exists():
+            Results.load(runs / name / "results.jsonl").save(KEPT / f"{name}.jsonl")
             for picture in (runs / name).glob("*.png"):
                 shutil.copy(picture, KEPT / picture.name)
     for document in DOCUMENTS:
@@ -58,7 +58,7 @@ def renewed(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         name = match["name"]
-        results = Results.load(KEPT / f"{name.partition('_')[0]}.json")
+        results = Results.load(KEPT / f"{name.partition('_')[0]}.jsonl")
         parts = [table.markdown() for table in TABLES[name](results)]
         parts.append(origin(results.rows))
         return "\n\n".join([f"<!-- begin {name} -->", *parts, f"<!-- end {name} -->"])

@@ -84,13 +84,13 @@ is what others meet."""
 
 
 def run(out: Path, seeds: int = 5, epochs: int = 1000) -> None:
-    """Write `report.md`, `results.json`, `forecast.png` and `activations.png` to `out`, and print the tables.
+    """Write `report.md`, `results.jsonl`, `forecast.png` and `activations.png` to `out`, and print the tables.
 
-    `results.json` grows row by row, so that an interrupted run keeps what it has measured.
+    `results.jsonl` grows row by row, so that an interrupted run keeps what it has measured.
     """
     console = Console()
     data = forecasting(sunspots(), WINDOW)
-    results = Results(out / "results.json")
+    results = Results(out / "results.jsonl")
     trained: dict[str, list[nn.Module]] = {}
     with progress_bars(console) as progress:
         for family in FAMILIES:
@@ -115,7 +115,7 @@ def run(out: Path, seeds: int = 5, epochs: int = 1000) -> None:
     lags = [f"{WINDOW - position} years ago" for position in range(WINDOW - 1)] + ["last year"]
     plot_activations(out / "activations.png", model, data.train.x, lags)
     write(out / "report.md", report(data, results, seeds, epochs))
-    console.print(f"Written to {out}: report.md, results.json, forecast.png, activations.png.")
+    console.print(f"Written to {out}: report.md, results.jsonl, forecast.png, activations.png.")
 
 
 def carry(model: nn.Module, seed: int, data: Forecasting, results: Results, advance: Callable[[], None]) -> None:

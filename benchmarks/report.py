@@ -43,7 +43,7 @@ def progress_bars(console: Console) -> Progress:
 
 
 class Results:
-    """Rows of one run, on disk as soon as they are known: an interrupted run keeps what it has measured.
+    """Rows of one run as lines of JSON, on disk as soon as they are known: what was measured survives an interruption.
 
     The first row of a new run does not overwrite those of an older one: their file becomes `<name>.bak` before. Numbers
     that are not finite, which JSON does not have, are null in the file, and numbers again when it is loaded.
@@ -57,24 +57,39 @@ class Results:
 
     def add(self, **row: Any) -> None:
         """Append a row, with its commit and machine."""
-        rows = [*self.rows, row | provenance()]
-        text = _packed(rows)
+        row |= provenance()
+        line = _packed(row)
         if not self._known and self.path.exists():
             backup = self.path.with_name(f"{self.path.name}.bak")
             self.path.replace(backup)
             Console().print(f"The rows of an older run are kept in {backup}.")
-        write(self.path, text)
-        self.rows, self._known = rows, True
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(line)
+        self.rows.append(row)
+        self._known = True
+
+    def drop(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Forget rows, in the file too."""
+        if rows:
+            self.rows = [row for row in self.rows if row not in rows]
+            self.save(self.path)
 
     def save(self, path: Path) -> None:
-        """Write the rows to another file."""
-        write(path, _packed(self.rows))
+        """Write the rows to a file, whole or not at all."""
+        write(path, "".join(map(_packed, self.rows)))
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Results of an earlier run, which new rows join."""
+        """Results of an earlier run, which new rows join; a last line that was cut off is forgotten.
+
+        Raises:
+            ValueError: If another line is not that of a row.
+        """
         results = cls(path)
-        results.rows, results._known = [_unpacked(row) for row in json.loads(path.read_text())["rows"]], True
+        *lines, rest = path.read_text(encoding="utf-8").split("\n")
+        results.rows, results._known = [_unpacked(path, *line) for line in enumerate(lines, 1)], True
+        if rest:
+            results.save(path)
         return results
 
     @classmethod
@@ -91,17 +106,20 @@ INFINITE = "not_finite"
 """Column of what JSON cannot say: names and values of the columns that are null instead."""
 
 
-def _packed(rows: Sequence[dict[str, Any]]) -> str:
-    """The text of a file, in which the values that are not finite are null, and beside them."""
-    packed = []
-    for row in rows:
-        lost = {} if _is_json(row) else {key: json.dumps(value) for key, value in row.items() if not _is_json(value)}
-        packed.append(row | dict.fromkeys(lost) | ({INFINITE: lost} if lost else {}))
-    return json.dumps({"rows": packed}, indent=1, allow_nan=False) + "\n"
+def _packed(row: dict[str, Any]) -> str:
+    """The line of a row, in which the values that are not finite are null, and beside them."""
+    lost = {} if _is_json(row) else {key: json.dumps(value) for key, value in row.items() if not _is_json(value)}
+    return json.dumps(row | dict.fromkeys(lost) | ({INFINITE: lost} if lost else {}), allow_nan=False) + "\n"
 
 
-def _unpacked(row: dict[str, Any]) -> dict[str, Any]:
-    lost = {key: json.loads(text) for key, text in row.get(INFINITE, {}).items()}
+def _unpacked(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+        lost = {key: json.loads(text) for key, text in row.get(INFINITE, {}).items()}
+    except (ValueError, AttributeError):
+        raise ValueError(
+            f"Line {number} of {path} is not a row, but {line[:40]!r}: remove it, or run without --resume."
+        ) from None
     return {key: value for key, value in (row | lost).items() if key != INFINITE}
 
 

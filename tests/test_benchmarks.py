@@ -1,6 +1,5 @@
 """Benchmarks are evidence: later years leak nowhere, rows say where they come from, no file is half written."""
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from benchmarks.report import Results, Table, origin, write
 from benchmarks.series import Forecasting, forecasting, sunspots
 from circuits import pz
 from qkan import QKAN
+from rows import read_rows
 from tolerances import FOREIGN
 
 PARTS = ("train", "validation", "test")
@@ -35,7 +35,7 @@ def run(command: str, out: Path, *options: str) -> Path:
 
 
 def rows_of(out: Path) -> list[dict]:
-    return json.loads((out / "results.json").read_text())["rows"]
+    return read_rows(out / "results.jsonl")
 
 
 def tables_of(out: Path) -> list[list[list[str]]]:
@@ -146,7 +146,7 @@ def test_files_are_as_readable_as_any_other(tmp_path):
 
 
 def test_results_are_on_disk_row_by_row_and_say_where_they_come_from(tmp_path):
-    results = Results(tmp_path / "deep" / "er" / "results.json")
+    results = Results(tmp_path / "deep" / "er" / "results.jsonl")
     for seed in range(3):
         results.add(model="A" if seed else "B", seed=seed)
         assert rows_of(tmp_path / "deep" / "er") == results.rows
@@ -159,7 +159,7 @@ def test_results_are_on_disk_row_by_row_and_say_where_they_come_from(tmp_path):
 
 
 def test_an_impossible_row_does_not_spoil_the_file(tmp_path):
-    results = Results(tmp_path / "results.json")
+    results = Results(tmp_path / "results.jsonl")
     results.add(seed=0)
     before = results.path.read_text()
     with pytest.raises(TypeError):
@@ -167,29 +167,18 @@ def test_an_impossible_row_does_not_spoil_the_file(tmp_path):
     assert results.path.read_text() == before
 
 
-def strict(path: Path) -> dict:
-    """A file by the letter of JSON, which has neither NaN nor Infinity."""
-
-    def refuse(text):
-        raise AssertionError(f"{text} is no JSON")
-
-    return json.loads(path.read_text(), parse_constant=refuse)
-
-
 def test_numbers_that_are_not_finite_are_null_in_the_file_and_numbers_when_loaded(tmp_path):
-    results = Results(tmp_path / "results.json")
+    results = Results(tmp_path / "results.jsonl")
     results.add(error=math.inf, score=-math.inf, curve=[[1, 2.5], [2, math.inf]], seconds=None, seed=0)
     results.add(error=0.5, seed=1)
-    first, second = strict(results.path)["rows"]
+    first, second = read_rows(results.path)
     assert (first["error"], first["score"], first["curve"], first["seconds"]) == (None, None, None, None)
     assert second == {"error": 0.5, "seed": 1} | provenance()
     assert Results.load(results.path).rows == results.rows
-    results.path.write_text('{"rows": [{"error": Infinity}]}')  # as older runs wrote it
-    assert Results.load(results.path).rows == [{"error": math.inf}]
 
 
 def test_a_new_run_keeps_the_rows_of_the_older_one_beside_its_own(tmp_path, capsys):
-    path, backup = tmp_path / "results.json", tmp_path / "results.json.bak"
+    path, backup = tmp_path / "results.jsonl", tmp_path / "results.jsonl.bak"
     Results(path).add(seed=0)
     old = path.read_bytes()
     fresh = Results.opened(path, resume=False)
@@ -200,16 +189,42 @@ def test_a_new_run_keeps_the_rows_of_the_older_one_beside_its_own(tmp_path, caps
     for seed in (1, 2):
         fresh.add(seed=seed)
         assert backup.read_bytes() == old
-    assert "results.json.bak" in capsys.readouterr().out.replace("\n", "")
+    assert "results.jsonl.bak" in capsys.readouterr().out.replace("\n", "")
     assert [row["seed"] for row in rows_of(tmp_path)] == [1, 2]
 
 
 def test_a_resumed_run_adds_to_its_rows(tmp_path):
-    path = tmp_path / "results.json"
+    path = tmp_path / "results.jsonl"
     for seed in range(2):
         Results.opened(path, resume=True).add(seed=seed)
     assert [row["seed"] for row in rows_of(tmp_path)] == [0, 1]
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_last_line_that_was_cut_off_is_forgotten(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    for seed in range(2):
+        results.add(seed=seed)
+    whole = results.path.read_text()
+    results.path.write_text(whole + whole[:20])
+    resumed = Results.load(results.path)
+    resumed.add(seed=2)
+    assert [row["seed"] for row in read_rows(results.path)] == [0, 1, 2]
+
+
+def test_a_line_that_is_no_row_is_named(tmp_path):
+    (tmp_path / "results.jsonl").write_text('{"seed": 0}\n[1, 2\n{"seed": 2}\n')
+    with pytest.raises(ValueError, match=r"Line 2 of .*results\.jsonl is not a row, but '\[1, 2': remove it"):
+        Results.load(tmp_path / "results.jsonl")
+
+
+def test_dropped_rows_are_gone_from_the_file_too(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    for seed in range(3):
+        results.add(seed=seed)
+    results.drop(results.where(seed=1))
+    results.add(seed=3)
+    assert [row["seed"] for row in read_rows(results.path)] == [0, 2, 3]
 
 
 def test_the_origin_has_every_commit_and_machine_once():
@@ -222,16 +237,16 @@ def test_published_rows_are_json(tmp_path, monkeypatch):
     monkeypatch.setattr(publish, "KEPT", tmp_path / "kept")
     monkeypatch.setattr(publish, "DOCUMENTS", ())
     (tmp_path / "runs" / "functions").mkdir(parents=True)
-    (tmp_path / "runs" / "functions" / "results.json").write_text('{"rows": [{"validation_error": Infinity}]}')
+    (tmp_path / "runs" / "functions" / "results.jsonl").write_text('{"validation_error": Infinity}\n')
     publish.run(tmp_path / "runs")
-    (row,) = strict(tmp_path / "kept" / "functions.json")["rows"]
+    (row,) = read_rows(tmp_path / "kept" / "functions.jsonl")
     assert row["validation_error"] is None
 
 
-@pytest.mark.parametrize("file", sorted(publish.KEPT.glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("file", sorted(publish.KEPT.glob("*.jsonl")), ids=lambda path: path.stem)
 def test_kept_rows_stay_as_they_are_when_written_again(file, tmp_path):
-    Results.load(file).save(tmp_path / "again.json")
-    assert (tmp_path / "again.json").read_text() == file.read_text()
+    Results.load(file).save(tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_text() == file.read_text()
 
 
 def test_a_table_is_markdown():
@@ -269,7 +284,7 @@ def quickstart(tmp_path_factory):
 def test_the_quickstart_writes_four_files_and_no_other(quickstart):
     assert {path.name for path in quickstart.iterdir()} == {
         "report.md",
-        "results.json",
+        "results.jsonl",
         "forecast.png",
         "activations.png",
     }

@@ -1,6 +1,5 @@
 """The fair comparison: equal trials, nothing that is tested chooses, twins stay together, costs are counted."""
 
-import json
 import math
 from dataclasses import asdict
 
@@ -24,6 +23,7 @@ from benchmarks.operations import operations
 from benchmarks.report import Results
 from benchmarks.sizes import count
 from classical import MLP, FourierKANLayer
+from rows import read_rows
 
 ELEMENTS = ["Al", "Ti", "W"]
 
@@ -162,7 +162,7 @@ def test_the_front_is_what_nobody_beats_in_both():
 
 
 def test_tables_name_the_winner_and_by_how_much_others_lose(tmp_path):
-    results, budget = Results(tmp_path / "results.json"), Budget()
+    results, budget = Results(tmp_path / "results.jsonl"), Budget()
     for model, error in (("MLP", 0.2), ("QKAN", 0.1), ("Fourier KAN", 0.4)):
         for seed in range(2):
             results.add(task="exp", model=model, size=60, seed=seed, **asdict(budget), test_error=error * (1 + seed))
@@ -185,7 +185,7 @@ def run(out, *options):
 def test_a_quick_run_writes_everything_and_resuming_adds_nothing(tmp_path):
     result = run(tmp_path, "--tasks", "wine")
     assert result.exit_code == 0, result.output
-    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    rows = read_rows(tmp_path / "results.jsonl")
     assert {row["model"] for row in rows} == {
         *NAMES,
         *(job.model for job in searches(BY_NAME["wine"], 1, QUICK, None, True)),
@@ -194,7 +194,7 @@ def test_a_quick_run_writes_everything_and_resuming_adds_nothing(tmp_path):
     assert "wines" in (tmp_path / "report.md").read_text()
     assert (tmp_path / "fair.png").stat().st_size > 1000
     assert run(tmp_path, "--tasks", "wine", "--resume").exit_code == 0
-    assert json.loads((tmp_path / "results.json").read_text())["rows"] == rows
+    assert read_rows(tmp_path / "results.jsonl") == rows
 
 
 def test_a_missing_file_is_said_before_anything_is_trained(tmp_path):

@@ -1,6 +1,5 @@
 """The benchmark of known functions: targets are formulas, families are treated alike, tables say what rows say."""
 
-import json
 import math
 from dataclasses import replace
 from itertools import product
@@ -28,6 +27,7 @@ from benchmarks.sizes import build, fitting, growth
 from circuits import rpz
 from classical import BSplineKANLayer, FourierKANLayer
 from qkan import QKAN, QKANLayer, parameter_count, set_engine
+from rows import read_rows
 from tolerances import EXACT
 
 SIZES = Study().sizes
@@ -184,14 +184,14 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(out):
-    return json.loads((out / "results.json").read_text())["rows"]
+    return read_rows(out / "results.jsonl")
 
 
 def test_it_writes_three_files_and_no_other(out):
-    assert {path.name for path in out.iterdir()} == {"report.md", "results.json", "functions.png"}
+    assert {path.name for path in out.iterdir()} == {"report.md", "results.jsonl", "functions.png"}
     assert imread(out / "functions.png").std() > 0
     text = (out / "report.md").read_text()
-    assert all(table.markdown() in text for table in tables(Results.load(out / "results.json"), QUICK))
+    assert all(table.markdown() in text for table in tables(Results.load(out / "results.jsonl"), QUICK))
 
 
 def test_rows_carry_seed_engine_parameters_commit_and_machine(rows):
@@ -232,10 +232,10 @@ def test_resuming_trains_nothing_again(out, rows, monkeypatch, tmp_path):
     monkeypatch.setattr(goals, "fit", refuse)
     monkeypatch.setattr(protocol, "fit", refuse)
     file = tmp_path / "rows.json"
-    file.write_text((out / "results.json").read_text())
+    file.write_text((out / "results.jsonl").read_text())
     options = ["--quick", "--targets", BESSEL.key, "--json", str(file), "--resume"]
     run(tmp_path / "again", "--seeds", "1", *options)
-    assert json.loads(file.read_text())["rows"] == rows
+    assert read_rows(file) == rows
     assert (tmp_path / "again" / "report.md").read_text() == (out / "report.md").read_text()
     with pytest.raises(AssertionError, match="trained again"):
         run(tmp_path / "more", "--seeds", "2", *options)
@@ -282,7 +282,7 @@ def test_rows_name_the_engine_that_has_trained_and_not_the_one_before(monkeypatc
 
 @pytest.fixture
 def made_up(tmp_path):
-    results = Results(tmp_path / "results.json")
+    results = Results(tmp_path / "results.jsonl")
     for target, quantum, spline in (("exp", 1e-3, 1e-2), ("j0", 4e-2, 1e-2)):
         for factor, seed in ((0.5, 0), (1.0, 1), (3.0, 2)):
             for model, value in ((QKAN_NAME, quantum), (SPLINE_NAME, spline)):
@@ -313,7 +313,7 @@ def goal_row(seed: int, error: float, goal=CHOSEN, **others):
 
 
 def test_the_goal_table_says_how_far_it_is(tmp_path):
-    results = Results(tmp_path / "results.json")
+    results = Results(tmp_path / "results.jsonl")
     results.rows = [goal_row(seed, error) for seed, error in enumerate((1e-8, 3e-8, 2e-7))]
     goal, ablation = tables(results)
     assert goal.columns == ["figure", "goal", "measured", "reached"]
@@ -324,7 +324,7 @@ def test_the_goal_table_says_how_far_it_is(tmp_path):
 
 @pytest.mark.parametrize(("error", "seconds", "reached"), [(1e-8, 59.0, "yes"), (1e-8, 61.0, "no"), (2e-7, 59.0, "no")])
 def test_a_goal_of_error_and_time_needs_both(tmp_path, error, seconds, reached):
-    results, extended = Results(tmp_path / "results.json"), GOALS[2]
+    results, extended = Results(tmp_path / "results.jsonl"), GOALS[2]
     results.rows = [goal_row(0, error, extended, seconds=seconds)]
     ((_, goal, _, told),) = tables(results)[0].rows
     assert (goal, told) == ("test MSE <= 1e-07, <= 60 s", reached)
@@ -340,7 +340,7 @@ def test_rows_of_quick_runs_are_in_no_table_of_the_full_one(made_up):
 
 def test_a_goal_of_a_quick_run_is_not_the_result_of_the_full_one(tmp_path, monkeypatch):
     monkeypatch.setattr(goals, "_trained", lambda goal, study, seed: {"steps": goal.budget(study)})
-    results, long = Results(tmp_path / "results.json"), replace(CHOSEN, steps=3)
+    results, long = Results(tmp_path / "results.jsonl"), replace(CHOSEN, steps=3)
     for study in (QUICK, QUICK, FULL, FULL):
         goals.reach(long, study, 1, results, lambda: None)
     assert [(row["steps"], row["budget"]) for row in results.rows] == [(1, 1), (3, 3)]

@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import json
 import shutil
 import socket
 import tarfile
@@ -33,6 +32,7 @@ from benchmarks.images.train import Budget, accuracy, measure
 from benchmarks.provenance import provenance
 from benchmarks.report import Results
 from qkan import parameter_count
+from rows import read_rows, write_rows
 
 RANDOM = np.random.default_rng(0)
 CONTENT = RANDOM.bytes(100_000)
@@ -499,7 +499,7 @@ def command(out: Path, *options: str) -> None:
 
 
 def rows_of(out: Path) -> list[dict]:
-    return json.loads((out / "results.json").read_text())["rows"]
+    return read_rows(out / "results.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -527,8 +527,8 @@ def test_every_head_has_every_seed_and_the_same_images(out):
 
 
 def test_tables_are_made_of_the_rows(out):
-    assert {path.name for path in out.iterdir()} == {"report.md", "results.json"}
-    results = Results.load(out / "results.json")
+    assert {path.name for path in out.iterdir()} == {"report.md", "results.jsonl"}
+    results = Results.load(out / "results.jsonl")
     accuracy_of, goals = tables(results, last_settings(results))
     assert [line[0] for line in accuracy_of.rows] == [head.name for head in HEADS]
     text = (out / "report.md").read_text()
@@ -541,7 +541,7 @@ SETTING = {"images": [60, 40, 40], "budget": {"epochs": 1, "rates": [3e-3, 1e-2]
 
 
 def made_up(path: Path, accuracies: dict[str, list[float]], **setting) -> Results:
-    results = Results(path / "results.json")
+    results = Results(path / "results.jsonl")
     for head, tests in accuracies.items():
         for seed, test in enumerate(tests):
             row = {"dataset": "digits", "head": head, "stage": "final", "seed": seed, "test_accuracy": test, "lr": 1e-2}
@@ -581,7 +581,7 @@ def test_resuming_leaves_rows_alone_and_does_what_is_missing(out, folder, tmp_pa
     shutil.copytree(out, tmp_path / "again")
     before = rows_of(out)
     kept = before[:-1]
-    (tmp_path / "again" / "results.json").write_text(json.dumps({"rows": kept}))
+    write_rows(tmp_path / "again" / "results.jsonl", kept)
     measured = []
 
     def counting(head, parts, classes, seed, budget, advance):
@@ -617,7 +617,7 @@ def test_a_second_set_joins_the_first(out, folder, tmp_path, monkeypatch):
     shutil.copytree(out, tmp_path / "again")
     monkeypatch.setattr(run, "HEADS", HEADS[:1])
     command(tmp_path / "again", "--data-dir", str(folder), "--resume", "--dataset", "mnist")
-    results = Results.load(tmp_path / "again" / "results.json")
+    results = Results.load(tmp_path / "again" / "results.jsonl")
     titles = [table.title for table in tables(results, last_settings(results))]
     assert titles[:2] == ["Accuracy on digits", "Accuracy on mnist"]
 

@@ -1,6 +1,5 @@
 """The benchmark of language: parts do not overlap, everybody gets the same tokens, tables say what rows say."""
 
-import json
 import math
 import os
 import subprocess
@@ -34,6 +33,7 @@ from benchmarks.publish import ROOT, TABLES
 from benchmarks.report import Results
 from models import drawn
 from qkan import GPT, GPTConfig, next_token_loss
+from rows import read_rows, write_rows
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -61,12 +61,12 @@ def out(tmp_path_factory, folder) -> Path:
 
 
 def rows_of(path: Path) -> list[dict]:
-    return json.loads(path.read_text())["rows"]
+    return read_rows(path)
 
 
 @pytest.fixture(scope="module")
 def rows(out) -> list[dict]:
-    return rows_of(out / "results.json")
+    return rows_of(out / "results.jsonl")
 
 
 # The text.
@@ -167,7 +167,7 @@ def test_families_start_with_comparable_variance(family):
 
 
 def test_it_writes_three_files_and_no_other(out):
-    assert {path.name for path in out.iterdir()} == {"report.md", "results.json", "language.png"}
+    assert {path.name for path in out.iterdir()} == {"report.md", "results.jsonl", "language.png"}
     assert imread(out / "language.png").std() > 0
 
 
@@ -196,10 +196,10 @@ def test_rows_say_where_they_come_from(rows):
 def test_a_resumed_run_leaves_alone_what_is_there(out, rows, folder, tmp_path):
     kept = [row for row in rows if (row["model"], row["seed"]) != (HYBRID, 1)]
     other = [{**kept[0], "steps": 7, "model": HYBRID, "seed": 1, "stage": "final"}]
-    (tmp_path / "results.json").write_text(json.dumps({"rows": other + kept}))
+    write_rows(tmp_path / "results.jsonl", other + kept)
     result = invoke("--out", str(tmp_path), "--data-dir", str(folder), "--resume")
     assert result.exit_code == 0, result.output
-    after = rows_of(tmp_path / "results.json")
+    after = rows_of(tmp_path / "results.jsonl")
     assert after[:-1] == other + kept
     assert (after[-1]["stage"], after[-1]["model"], after[-1]["seed"]) == ("final", HYBRID, 1)
     (before,) = (row for row in rows if row not in kept)
@@ -208,7 +208,7 @@ def test_a_resumed_run_leaves_alone_what_is_there(out, rows, folder, tmp_path):
 
 
 def test_tables_are_made_of_the_rows(out, rows):
-    results = Results.load(out / "results.json")
+    results = Results.load(out / "results.jsonl")
     report = (out / "report.md").read_text()
     setting = last_setting(results)
     for table in tables(results, setting):
@@ -228,10 +228,10 @@ def test_tables_are_made_of_the_rows(out, rows):
 
 def test_a_report_is_of_its_run_and_not_of_the_last_row(out, rows, folder, tmp_path):
     other = {**rows[-1], "steps": 7, "validation": 99.0}
-    (tmp_path / "results.json").write_text(json.dumps({"rows": [*rows, other]}))
+    write_rows(tmp_path / "results.jsonl", [*rows, other])
     assert invoke("--out", str(tmp_path), "--data-dir", str(folder), "--resume").exit_code == 0
     assert (tmp_path / "report.md").read_text() == (out / "report.md").read_text()
-    assert len(rows_of(tmp_path / "results.json")) == len(rows) + 1
+    assert len(rows_of(tmp_path / "results.jsonl")) == len(rows) + 1
 
 
 def test_the_engine_of_the_generation_is_named_beside_its_rate(out, rows):
@@ -240,7 +240,7 @@ def test_the_engine_of_the_generation_is_named_beside_its_rate(out, rows):
     assert engines[MLP] == ("torch", "torch")
     assert engines[GROUPED][0].startswith("Spectral")
     assert engines[GROUPED][1] != engines[GROUPED][0]
-    results = Results.load(out / "results.json")
+    results = Results.load(out / "results.jsonl")
     shown = {line[0]: tuple(line[-2:]) for line in cost_table(results, last_setting(results)).rows}
     assert shown == engines
     results.rows = [{key: value for key, value in row.items() if key != "generation_engine"} for row in results.rows]
@@ -249,7 +249,7 @@ def test_the_engine_of_the_generation_is_named_beside_its_rate(out, rows):
 
 def test_a_training_leaves_the_random_numbers_of_others_alone(tmp_path):
     text, before = synthetic(2000), torch.random.get_rng_state()
-    row = measure("tuning", MLP, 1e-3, 0, text, QUICK, Results(tmp_path / "results.json"))
+    row = measure("tuning", MLP, 1e-3, 0, text, QUICK, Results(tmp_path / "results.jsonl"))
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.rand(1)
     again = measure("tuning", MLP, 1e-3, 0, text, QUICK, Results(tmp_path / "again.json"))

@@ -1,7 +1,5 @@
 """The benchmark of noisy devices: rows say where they come from, tables say what rows say."""
 
-import json
-
 import pytest
 from matplotlib.image import imread
 from typer.testing import CliRunner
@@ -12,6 +10,7 @@ from benchmarks.nisq.devices import BACKENDS
 from benchmarks.nisq.report import tables
 from benchmarks.nisq.task import RATES, TUNING_SEED, WAYS, task
 from benchmarks.report import Results
+from rows import read_rows
 
 pytest.importorskip("qiskit_ibm_runtime")
 
@@ -27,11 +26,11 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def rows(out):
-    return json.loads((out / "results.json").read_text())["rows"]
+    return read_rows(out / "results.jsonl")
 
 
 def test_it_writes_three_files_and_no_other(out):
-    assert {path.name for path in out.iterdir()} == {"report.md", "results.json", "nisq.png"}
+    assert {path.name for path in out.iterdir()} == {"report.md", "results.jsonl", "nisq.png"}
     assert imread(out / "nisq.png").std() > 0
 
 
@@ -68,7 +67,7 @@ def test_every_device_has_every_treatment(rows):
 
 
 def test_tables_are_made_of_the_rows(out):
-    results = Results.load(out / "results.json")
+    results = Results.load(out / "results.jsonl")
     titles = [table.title for table in tables(results)]
     assert titles[0] == "Goals"
     text = (out / "report.md").read_text()

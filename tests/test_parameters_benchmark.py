@@ -1,6 +1,5 @@
 """Parameters are counted twice, and a formula that is wrong is an error."""
 
-import json
 import re
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from benchmarks.parameters.run import SIZES, WrongFormula, tables
 from benchmarks.report import Results
 from circuits import ANSATZE
 from qkan import parameter_count
+from rows import read_rows
 
 BY_NAME = {entry.name: entry for entry in ENTRIES}
 
@@ -73,7 +73,7 @@ def out(tmp_path_factory):
 
 
 def test_there_is_a_row_for_every_model_and_size(out):
-    rows = json.loads((out / "results.json").read_text())["rows"]
+    rows = read_rows(out / "results.jsonl")
     assert [(row["model"], row["inputs"], row["outputs"]) for row in rows] == [
         (entry.name, *size) for entry in ENTRIES for size in SIZES
     ]
@@ -88,7 +88,7 @@ def test_the_report_names_the_models_that_read_a_series(out):
 
 
 def test_the_table_is_made_of_the_rows(out):
-    (table,) = tables(Results.load(out / "results.json"))
-    assert {path.name for path in out.iterdir()} == {"report.md", "results.json"}
+    (table,) = tables(Results.load(out / "results.jsonl"))
+    assert {path.name for path in out.iterdir()} == {"report.md", "results.jsonl"}
     assert table.markdown() in (out / "report.md").read_text()
     assert table.rows[0] == ["linear", "io + o", "5", "1,290", "4,160", "16.2", "-"]

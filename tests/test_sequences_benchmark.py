@@ -1,6 +1,5 @@
 """The benchmark of sequences: equal trials, the test part looked at once, and tables that say what rows say."""
 
-import json
 import math
 from pathlib import Path
 from statistics import median
@@ -22,6 +21,7 @@ from benchmarks.sequences.training import Setting, Training, falling
 from benchmarks.series import Windows
 from benchmarks.sizes import build, fitting
 from qkan import parameter_count
+from rows import read_rows, write_rows
 from tolerances import EXACT
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -42,7 +42,7 @@ def out(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(out) -> Results:
-    return Results.load(out / "results.json")
+    return Results.load(out / "results.jsonl")
 
 
 # Models.
@@ -126,7 +126,7 @@ def test_the_full_benchmark_has_every_family_at_every_size_but_too_small_ones():
 
 def test_the_best_trial_is_chosen_by_validation(tmp_path):
     study = QUICK[0]
-    results = Results(tmp_path / "results.json")
+    results = Results(tmp_path / "results.jsonl")
     for position, trial in enumerate(study.trials(None)):
         results.add(**trial.row, validation_mse=1 / (1 + position))
     for key, name, size, variants in study.cells(None):
@@ -181,11 +181,11 @@ def test_forecasts_of_a_row_are_in_the_unit_of_the_series(results):
 
 
 def test_a_rerun_leaves_known_rows_as_they_are(out):
-    before = json.loads((out / "results.json").read_text())["rows"]
+    before = read_rows(out / "results.jsonl")
     cut = out / "cut.json"
-    cut.write_text(json.dumps({"rows": before[:-6]}))
+    write_rows(cut, before[:-6])
     assert invoke(out, "--resume", "--json", str(cut)).exit_code == 0
-    after = json.loads(cut.read_text())["rows"]
+    after = read_rows(cut)
     assert after[: len(before) - 6] == before[:-6]
     assert len(after) == len(before)
 
@@ -201,7 +201,7 @@ def test_tables_and_report_say_what_rows_say(results):
 
 def test_studies_can_be_picked(tmp_path):
     assert invoke(tmp_path, "--study", "lbfgs").exit_code == 0
-    rows = Results.load(tmp_path / "results.json").rows
+    rows = Results.load(tmp_path / "results.jsonl").rows
     assert {row.get("study") for row in rows} == {"lbfgs", None}  # and yardsticks
     assert "must name studies among" in invoke(tmp_path, "--study", "adams").output
 

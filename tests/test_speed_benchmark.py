@@ -33,6 +33,7 @@ from benchmarks.speed.race import Contestant
 from benchmarks.speed.report import report, tables
 from benchmarks.speed.run import run
 from circuits import engines
+from rows import read_rows
 from tolerances import EXACT as ROUNDING
 
 LAYER, VECTOR = LayerCase(8, 2, 3, 2, trainable=True), VectorCase(3, 2, 5)
@@ -117,7 +118,7 @@ def quick(tmp_path_factory):
     options = ["speed", "--quick", "--out", str(out), "--json", str(file)]
     result = CliRunner().invoke(app, options, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return out, json.loads(file.read_text())["rows"]
+    return out, read_rows(file)
 
 
 def test_every_contestant_of_a_quick_run_is_right_and_is_timed(quick):
@@ -379,7 +380,7 @@ def canned(group: str, case, contestant: str, step: float | str, peak: float | N
 @pytest.fixture
 def results(tmp_path):
     def make(*rows: dict) -> Results:
-        kept = Results(tmp_path / "canned" / "results.json")
+        kept = Results(tmp_path / "canned" / "results.jsonl")
         for row in rows:
             kept.add(**row)
         return kept
@@ -390,9 +391,9 @@ def results(tmp_path):
 def test_a_resumed_run_leaves_alone_what_is_there(worker, log, tmp_path):
     first, second = LayerCase(4, 1, 1, 1), LayerCase(5, 1, 1, 1)
     run(tmp_path / "out", rounds=1, groups=[Group(UNIT, (first,), (worker("a"),))])
-    before = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    before = read_rows(tmp_path / "out" / "results.jsonl")
     run(tmp_path / "out", rounds=1, groups=[Group(UNIT, (first, second), (worker("a"),))], resume=True)
-    after = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    after = read_rows(tmp_path / "out" / "results.jsonl")
     assert after[:1] == before
     assert [row["label"] for row in after] == [first.label, second.label]
     assert len(processes(log)) == 2
@@ -403,7 +404,7 @@ def test_who_becomes_too_slow_leaves_a_sweep(worker, tmp_path):
     large = worker("large", "def first(request):\n    return {'peak_mib': 5000.0}")
     cases = tuple(LayerCase(batch, 1, 1, 1) for batch in (10, 20, 40))
     run(tmp_path, rounds=1, groups=[Group("Sweep", cases, (slow, large, worker("fast")), axis="batch")])
-    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    rows = read_rows(tmp_path / "results.jsonl")
     reasons = {name: [row["reason"] for row in rows if row["contestant"] == name] for name in ("slow", "large", "fast")}
     assert reasons["slow"] == [None] + ["not run: a step would take about 24 s and 0 GiB"] * 2
     assert reasons["large"] == [None] + ["not run: a step would take about 0 s and 10 GiB"] * 2

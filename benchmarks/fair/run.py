@@ -27,14 +27,14 @@ def run(
     workers: int | None = None,
     keys: Sequence[str] = (),
 ) -> None:
-    """Write `report.md`, `results.json` and `fair.png` to `out`, and print the tables.
+    """Write `report.md`, `results.jsonl` and `fair.png` to `out`, and print the tables.
 
     Args:
         out: folder of the report.
         seeds: of splits, trials and weights.
         small: whether to take seconds, for a test.
         folder: of data; without it tasks that need a file are left out.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         resume: whether rows are kept that the file has already.
         workers: searches at a time, each on one thread; None for as many as there are processors, 0 for this process.
         keys: of the tasks; none for all.
@@ -43,7 +43,7 @@ def run(
         ValueError: for a key that there is not.
         MissingTable: if a task is asked for whose file is not there.
     """
-    console, path, budget = Console(), file or out / "results.json", QUICK if small else Budget()
+    console, path, budget = Console(), file or out / "results.jsonl", QUICK if small else Budget()
     chosen = _chosen(keys, folder, small)
     results = Results.opened(path, resume)
     with progress_bars(console) as progress:

@@ -26,20 +26,20 @@ def run(
     file: Path | None = None,
     resume: bool = False,
 ) -> None:
-    """Write `report.md`, `results.json` and `functions.png` to `out`, and print the tables.
+    """Write `report.md`, `results.jsonl` and `functions.png` to `out`, and print the tables.
 
     Args:
         out: folder of the report.
         seeds: of models and points.
         small: whether to take seconds instead of an hour, for a test.
         targets: keys of what is compared; none for all.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         resume: whether rows are kept that the file has already.
     """
     console, study = Console(), QUICK if small else Study()
     if targets:
         study = replace(study, targets=tuple(BY_KEY[key] for key in targets))
-    path = file or out / "results.json"
+    path = file or out / "results.jsonl"
     results = Results.opened(path, resume)
     with progress_bars(console) as progress:
         _goals(study, seeds, results, progress)

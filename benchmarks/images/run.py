@@ -26,7 +26,7 @@ def run(
     folder: Path | None = None,
     resume: bool = False,
 ) -> None:
-    """Write `report.md` and `results.json` to `out`, and print the tables.
+    """Write `report.md` and `results.jsonl` to `out`, and print the tables.
 
     Args:
         out: folder of the report.
@@ -34,14 +34,14 @@ def run(
         seeds: of splits and weights.
         epochs: of a training, at most.
         small: whether to take seconds, for a test.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         folder: where the data are, instead of where they are published.
         resume: whether the rows that the file has, of this set and of others, are left as they are.
     """
     console, images = Console(), SETS[dataset]
     known, test = images.load(folder)
     budget, most = (QUICK, FEW) if small else (Budget(epochs), None)
-    path = file or out / "results.json"
+    path = file or out / "results.jsonl"
     results = Results.opened(path, resume)
     setting = _setting(task(known, test, 0, most), budget)
     with progress_bars(console) as progress:
@@ -53,8 +53,7 @@ def run(
                 if results.where(**origin, **setting, stage="final"):
                     progress.advance(bar, len(budget.rates))
                     continue
-                stale = results.where(**origin, **setting)  # of a seed that was interrupted
-                results.rows = [row for row in results.rows if row not in stale]
+                results.drop(results.where(**origin, **setting))  # of a seed that was interrupted
                 for row in measure(head, parts, images.classes, seed, budget, lambda bar=bar: progress.advance(bar)):
                     results.add(**origin, **row, **setting)
     settings = {**last_settings(results), dataset: setting}

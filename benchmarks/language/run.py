@@ -20,18 +20,18 @@ def run(
     file: Path | None = None,
     resume: bool = False,
 ) -> None:
-    """Write `report.md`, `results.json` and `language.png` to `out`, and print the tables.
+    """Write `report.md`, `results.jsonl` and `language.png` to `out`, and print the tables.
 
     Args:
         out: folder of the report.
         seeds: of every family.
         small: whether to take seconds, for a test; then there need not be a text.
         folder: where the text is.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         resume: whether trainings that the file has already are left as they are.
     """
     budget = QUICK if small else Budget()
-    text, console, path = _text(folder, small, budget), Console(), file or out / "results.json"
+    text, console, path = _text(folder, small, budget), Console(), file or out / "results.jsonl"
     results = Results.opened(path, resume)
     of_this_run = setting(text, budget)
     with progress_bars(console) as progress:

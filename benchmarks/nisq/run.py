@@ -13,17 +13,17 @@ from benchmarks.report import Results, progress_bars, write
 
 
 def run(out: Path, seeds: int = 5, epochs: int = 1000, small: bool = False, file: Path | None = None) -> None:
-    """Write `report.md`, `results.json` and `nisq.png` to `out`, and print the tables.
+    """Write `report.md`, `results.jsonl` and `nisq.png` to `out`, and print the tables.
 
     Args:
         out: folder of the report.
         seeds: of models.
         epochs: of training, at most.
         small: whether to take seconds, for a test.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
     """
     console = Console()
-    results = Results(file or out / "results.json")
+    results = Results(file or out / "results.jsonl")
     data = task(*(32, 32, 32) if small else ())
     shots = SHOTS[:2] if small else SHOTS
     devices = [Device(name) for name in BACKENDS]
@@ -46,4 +46,4 @@ def run(out: Path, seeds: int = 5, epochs: int = 1000, small: bool = False, file
         console.print(table.rich())
     plot(out / "nisq.png", results)
     write(out / "report.md", report(results, seeds, epochs))
-    console.print(f"Written to {out}: report.md, results.json, nisq.png.")
+    console.print(f"Written to {out}: report.md, results.jsonl, nisq.png.")

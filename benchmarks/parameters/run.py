@@ -22,18 +22,18 @@ class WrongFormula(Exception):
 
 
 def run(out: Path, small: bool = False, file: Path | None = None, entries: Sequence[Entry] = ENTRIES) -> None:
-    """Write `report.md` and `results.json` to `out`, and print the table.
+    """Write `report.md` and `results.jsonl` to `out`, and print the table.
 
     Args:
         out: folder of the report.
         small: whether to leave out the memory of a step, which takes a process for each model.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         entries: what is counted.
 
     Raises:
         WrongFormula: if a count is not what the formula says.
     """
-    console, results = Console(), Results(file or out / "results.json")
+    console, results = Console(), Results(file or out / "results.jsonl")
     with progress_bars(console) as progress:
         bar = progress.add_task("count and measure", total=len(entries))
         for entry in entries:

@@ -23,14 +23,14 @@ def run(
     workers: int | None = None,
     chosen: Sequence[str] = (),
 ) -> None:
-    """Write `report.md`, `results.json` and pictures to `out`, and print the tables.
+    """Write `report.md`, `results.jsonl` and pictures to `out`, and print the tables.
 
     Args:
         out: folder of the report.
         seeds: of every model that was chosen.
         small: whether to take seconds, for a test.
         folder: of the files of Milan's telecommunications; None for synthetic traffic.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         resume: whether rows are kept that the file has already.
         workers: trainings at a time, each on one thread; None for as many as there are processors, 0 for this process.
         chosen: keys of the studies that are carried out; none for all.
@@ -38,7 +38,7 @@ def run(
     Raises:
         ValueError: for a key that there is not.
     """
-    console, path = Console(), file or out / "results.json"
+    console, path = Console(), file or out / "results.jsonl"
     results = Results.opened(path, resume)
     everything = _picked(QUICK if small else studies(folder), chosen)
     workers = processors(workers)

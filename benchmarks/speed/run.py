@@ -31,21 +31,21 @@ def run(
     resume: bool = False,
     groups: Sequence[Group] | None = None,
 ) -> None:
-    """Write `report.md`, `results.json` and, if there are sweeps, `speed.png` to `out`, and print the tables.
+    """Write `report.md`, `results.jsonl` and, if there are sweeps, `speed.png` to `out`, and print the tables.
 
     Args:
         out: folder of the report.
         peers: whether others take part, from their own environment.
         small: whether to take seconds instead of hours, for a test.
         rounds: in each of which everybody is timed once.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         resume: whether cases that the file has already are left as they are.
         groups: what to run; None for everything.
     """
     console, seconds = Console(), 0.02 if small else 0.2
     if groups is None:
         groups = (quick if small else everything)(peers_python() if peers else None)
-    path = file or out / "results.json"
+    path = file or out / "results.jsonl"
     results = Results.opened(path, resume)
     with progress_bars(console) as progress:
         for group in groups:
@@ -67,7 +67,7 @@ def _measure(group: Group, rounds: int, seconds: float, results: Results) -> Ite
     for case, following in zip_longest(group.cases, group.cases[1:]):
         rows = results.where(group=group.name, label=case.label)
         if {row["contestant"] for row in rows} != {contestant.name for contestant in group.contestants}:
-            results.rows = [row for row in results.rows if row not in rows]
+            results.drop(rows)
             contestants = [_leaving(contestant, leaving.get(contestant.name)) for contestant in group.contestants]
             rows = race(case, contestants, min(rounds, group.rounds), seconds, Limits.of_this_machine())
             origin = _origin(group, case)

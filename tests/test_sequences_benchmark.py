@@ -150,7 +150,7 @@ def test_the_learning_rate_falls_to_0():
 def test_a_training_is_reproducible_and_trials_see_no_test_part():
     training = Training("tuning", "adam", "pendulum", QKAN_NAME, 35, "sines", Setting(1, 0.1), 3)
     families.cache_clear()  # as in a new process
-    first, second = training.run(), training.run()
+    (first,), (second,) = training.run(), training.run()
     assert first["validation_mse"] == second["validation_mse"]
     assert not any(key.startswith("test") for key in first)
 

@@ -26,6 +26,9 @@ class Basis(nn.Module, ABC):
     flops: int
     """Operations for all of them at one number: a sum, product, comparison, exponential or cosine is one."""
 
+    centred: bool = False
+    """Whether edges start with mean zero over inputs for which the basis is made, as they can if it spans constants."""
+
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """`(*batch, in) -> (*batch, in, size)`, in the dtype of `x`."""
@@ -64,3 +67,11 @@ def mean_square(values: Tensor, weights: Tensor) -> Tensor:
 def decreasing(size: int, smoothness: float) -> Tensor:
     r"""$k^{-\mathrm{smoothness}}$ for k from 1 to `size`."""
     return torch.arange(1, size + 1, dtype=torch.float64).pow(-smoothness)
+
+
+def hold(module: nn.Module, name: str, tensor: Tensor, trainable: bool) -> None:
+    """Give a module a tensor, as a parameter if it is trained, and as a buffer, which no one counts, if it is not."""
+    if trainable:
+        module.register_parameter(name, nn.Parameter(tensor))
+    else:
+        module.register_buffer(name, tensor)

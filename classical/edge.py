@@ -24,7 +24,8 @@ class EdgeLayer(nn.Module):
 
     **At the start** inputs for which the basis is made, see `Basis.inputs`, give outputs of mean 0 and of the variance
     of the inputs, half of it from each branch: weights are normal with the variance that this needs, scalers 1 and
-    biases 0. So the scale of a signal survives many layers.
+    biases 0. So the scale of a signal survives many layers. Where the basis is `centred`, each sum of functions has
+    mean 0 over such inputs too, so that no offset hides what differs between samples.
 
     Args:
         in_features: Size of the last axis of the input.
@@ -89,11 +90,7 @@ class EdgeLayer(nn.Module):
         variance = (weights * (nodes - (weights * nodes).sum()).square()).sum()
         share = variance / (self.in_features * (1 if self.base is None else 2))
 
-        values = self.basis(nodes.to(like.dtype)[:, None].expand(-1, self.in_features))
-        decay = self.basis.decay()
-        decay = values.new_ones(self.basis.size) if decay is None else decay.to(values)
-        squares = mean_square(values * decay, weights).sum(-1)
-        self.coefficients.normal_(generator=generator).mul_(decay * _deviation(share, squares)[:, None])
+        self._reset_functions(nodes, weights, share, generator)
         if self.base is not None and self.base_weight is not None:
             deviation = _deviation(share, mean_square(self.base(nodes.to(like.dtype)), weights))
             self.base_weight.normal_(generator=generator).mul_(deviation)
@@ -103,6 +100,19 @@ class EdgeLayer(nn.Module):
             self.bias.zero_()
         if self.norm is not None:
             self.norm.reset_parameters()  # pyright: ignore[reportCallIssue]
+
+    def _reset_functions(
+        self, nodes: Tensor, weights: Tensor, share: Tensor, generator: torch.Generator | None
+    ) -> None:
+        values = self.basis(nodes.to(self.coefficients.dtype)[:, None].expand(-1, self.in_features))
+        decay = self.basis.decay()
+        decay = values.new_ones(self.basis.size) if decay is None else decay.to(values)
+        values, drawn = values * decay, self.coefficients.normal_(generator=generator)
+        if self.basis.centred:
+            mean = functional.normalize(torch.tensordot(weights.to(values), values, dims=1), dim=-1)
+            values, drawn = _without(mean, values), _without(mean, drawn)
+        squares = mean_square(values, weights).sum(-1)
+        self.coefficients.copy_(drawn * decay * _deviation(share, squares)[:, None])
 
     def forward(self, x: Tensor) -> Tensor:
         check_features(x, self.in_features)
@@ -172,6 +182,11 @@ def _norm(norm: str, features: int, device: torch.device | str | None, dtype: to
             "Argument `norm` must not be 'layer' for 1 input, which it would make 0: take 'batch' or None."
         )
     return nn.LayerNorm(features, device=device, dtype=dtype)
+
+
+def _without(direction: Tensor, vectors: Tensor) -> Tensor:
+    """What is left of vectors without their parts along a unit vector."""
+    return vectors - (vectors * direction).sum(-1, keepdim=True) * direction
 
 
 def _deviation(variance: Tensor, squares: Tensor) -> Tensor:

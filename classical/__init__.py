@@ -3,6 +3,7 @@
 from classical.chebyshev import ChebyshevKAN, ChebyshevKANLayer
 from classical.fourier import FourierKAN, FourierKANLayer
 from classical.mlp import MLP
+from classical.nodewise import Nodewise
 from classical.rbf import FastKAN, FastKANLayer
 from classical.recurrent import GRU, LSTM
 from classical.relu import ReLUKAN, ReLUKANLayer
@@ -22,6 +23,7 @@ __all__ = [
     "FastKANLayer",
     "FourierKAN",
     "FourierKANLayer",
+    "Nodewise",
     "ReLUKAN",
     "ReLUKANLayer",
     "SingleParameterKAN",

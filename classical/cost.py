@@ -40,6 +40,13 @@ class Cost:
 
 
 @runtime_checkable
+class Resettable(Protocol):
+    """A module that can start anew."""
+
+    def reset_parameters(self) -> None: ...
+
+
+@runtime_checkable
 class Costed(Protocol):
     """A module that knows its own cost."""
 
@@ -56,6 +63,11 @@ def activation_flops(function: Callable[[Tensor], Tensor]) -> int:
         if function is known:
             return ACTIVATION_FLOPS[name]
     raise ValueError(f"The operations of {function!r} are not known: take one of {', '.join(ACTIVATIONS)}.")
+
+
+def numbers_in(function: object) -> int:
+    """Trained numbers of a function, which has some if it is a module."""
+    return sum(parameter.numel() for parameter in function.parameters()) if isinstance(function, nn.Module) else 0
 
 
 def linear_cost(layer: nn.Linear) -> Cost:

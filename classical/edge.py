@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from classical.basis import Basis, mean_square
 from classical.checks import Base, check_features, checked_activation, checked_choice, checked_size
-from classical.cost import NORM_FLOPS, Cost, activation_flops
+from classical.cost import NORM_FLOPS, Cost, activation_flops, numbers_in
 
 NORMS = ("layer", "batch")
 
@@ -153,10 +153,10 @@ class EdgeLayer(nn.Module):
     def cost(self) -> Cost:
         """Parameters and operations for one sample, by formula; of functions that have a published cost only."""
         edges = self.in_features * self.out_features
-        parameters = edges * self.basis.size + sum(parameter.numel() for parameter in self.basis.parameters())
+        parameters = edges * self.basis.size + numbers_in(self.basis)
         flops = self.in_features * self.basis.flops + 2 * edges * self.basis.size
         if self.base is not None:
-            parameters += edges + _count(self.base)
+            parameters += edges + numbers_in(self.base)
             flops += self.in_features * activation_flops(self.base) + 2 * edges
         if self.norm is not None:
             parameters += 2 * self.in_features
@@ -192,7 +192,3 @@ def _without(direction: Tensor, vectors: Tensor) -> Tensor:
 def _deviation(variance: Tensor, squares: Tensor) -> Tensor:
     # Functions that vanish cannot contribute: weights of zero rather than infinite ones.
     return (variance.to(squares) / squares).sqrt().nan_to_num(nan=0.0, posinf=0.0)
-
-
-def _count(base: object) -> int:
-    return sum(parameter.numel() for parameter in base.parameters()) if isinstance(base, nn.Module) else 0

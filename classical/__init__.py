@@ -1,11 +1,14 @@
 """Classical baselines in plain torch."""
 
+from classical.attribution import Attribution, attribution
 from classical.chebyshev import ChebyshevKAN, ChebyshevKANLayer
+from classical.convolution import KANConv2d
 from classical.fourier import FourierKAN, FourierKANLayer
 from classical.mlp import MLP
 from classical.nodewise import Nodewise
 from classical.rbf import FastKAN, FastKANLayer
 from classical.recurrent import GRU, LSTM
+from classical.regularise import sparsity
 from classical.relu import ReLUKAN, ReLUKANLayer
 from classical.single import SingleParameterKAN, SingleParameterKANLayer
 from classical.spline import BSplineKAN, BSplineKANLayer
@@ -15,6 +18,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "MLP",
+    "Attribution",
     "BSplineKAN",
     "BSplineKANLayer",
     "ChebyshevKAN",
@@ -23,6 +27,7 @@ __all__ = [
     "FastKANLayer",
     "FourierKAN",
     "FourierKANLayer",
+    "KANConv2d",
     "Nodewise",
     "ReLUKAN",
     "ReLUKANLayer",
@@ -30,4 +35,6 @@ __all__ = [
     "SingleParameterKANLayer",
     "WaveletKAN",
     "WaveletKANLayer",
+    "attribution",
+    "sparsity",
 ]

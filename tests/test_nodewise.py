@@ -15,6 +15,8 @@ from tolerances import EXACT
 
 F64 = torch.float64
 
+pytestmark = pytest.mark.usefixtures("seeded")
+
 BASES = {
     "B-splines": lambda width: BSpline(5, 3, (-3.0, 3.0)),
     "Fourier": lambda width: Fourier(3, 0.7),

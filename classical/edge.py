@@ -112,7 +112,7 @@ class EdgeLayer(nn.Module):
             mean = functional.normalize(torch.tensordot(weights.to(values), values, dims=1), dim=-1)
             values, drawn = _without(mean, values), _without(mean, drawn)
         squares = mean_square(values, weights).sum(-1)
-        self.coefficients.copy_(drawn * decay * _deviation(share, squares)[:, None])
+        self.coefficients.copy_(drawn * (decay * _deviation(share, squares)[:, None]))
 
     def forward(self, x: Tensor) -> Tensor:
         check_features(x, self.in_features)

@@ -68,10 +68,9 @@ def test_scores_are_averages_over_the_outputs():
 
 def test_what_nothing_depends_on_has_score_zero():
     model, x = BSplineKAN([3, 4, 1], dtype=F64), draw(30, 3)
-    model.layers[0].coefficients.data[:, 1] = 0
-    model.layers[0].base_weight.data[:, 1] = 0
-    model.layers[1].coefficients.data[:, 2] = 0
-    model.layers[1].base_weight.data[:, 2] = 0
+    for layer, dead in zip(model.layers, (1, 2), strict=True):
+        for name in ("coefficients", "base_weight"):
+            layer.get_parameter(name).data[:, dead] = 0
     scores = attribution(model, x)
     assert scores.features[1] == 0
     assert scores.nodes[1][2] == 0

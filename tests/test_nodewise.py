@@ -163,7 +163,7 @@ def test_a_perceptron_starts_anew_by_its_generator(activation):
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
     assert not (states[0] == 7).any()
-    weight = mlp.layers[0].weight
+    weight = mlp.layers[0].get_parameter("weight")
     assert 0.9 / 20**0.5 < weight.abs().max() <= 1 / 20**0.5
 
 

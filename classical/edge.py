@@ -84,6 +84,8 @@ class EdgeLayer(nn.Module):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw all parameters anew, from `generator` or torch's global one."""
+        if self.coefficients.is_meta:
+            return
         self.basis.reset_parameters(generator)
         like = self.coefficients
         nodes, weights = (part.to(like.device) for part in self.basis.inputs())

@@ -101,7 +101,7 @@ def test_every_family_has_as_many_trials_of_its_own(family):
 
 def test_the_fourier_control_has_the_spectra_of_the_qkan():
     choices = {family.name: family.choices.get("fineness") for family in FAMILIES}
-    assert choices["QKAN"] == choices["Fourier KAN"] == SPECTRA
+    assert choices["QKAN"] == choices["Fourier KAN"] == choices["MLP, circuits on nodes"] == SPECTRA
 
 
 def test_the_trial_with_the_smallest_validation_loss_is_the_one_that_is_tested(monkeypatch):

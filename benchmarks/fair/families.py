@@ -9,12 +9,24 @@ from typing import Any
 
 import torch
 from sklearn.model_selection import ParameterGrid
-from torch import nn
+from torch import Tensor, nn
 
 from benchmarks.sizes import count
 from circuits import rpz
-from classical import MLP, BSplineKAN, FourierKAN
-from qkan import HQKAN, QKAN
+from classical import (
+    MLP,
+    BSplineKAN,
+    ChebyshevKAN,
+    FastKAN,
+    FourierKAN,
+    Nodewise,
+    ReLUKAN,
+    SingleParameterKAN,
+    WaveletKAN,
+)
+from classical.fourier import Fourier
+from classical.spline import BSpline
+from qkan import DARUAN, HQKAN, QKAN
 
 Choice = Mapping[str, Any]
 
@@ -75,6 +87,62 @@ def _mlp(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
     return MLP(widths, activation=choice["activation"], device=device, dtype=F64)
 
 
+def _nodewise(nodes: Callable[[int, Choice, str], nn.Module]) -> Make:
+    """A perceptron with a learnable function on each node, from a width, the choices and a device."""
+
+    def make(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+        return MLP(widths, nodewise=lambda width: nodes(width, choice, device), device=device, dtype=F64)
+
+    return make
+
+
+def _spline_nodes(width: int, choice: Choice, device: str) -> nn.Module:
+    basis = BSpline(choice["grid"], domain=(-choice["reach"], choice["reach"]))
+    return Nodewise(width, basis, base="silu", device=device, dtype=F64)
+
+
+def _series_nodes(width: int, choice: Choice, device: str) -> nn.Module:
+    return Nodewise(width, Fourier(*choice["fineness"]), base="silu", device=device, dtype=F64)
+
+
+class CircuitNodes(nn.Module):
+    """A circuit on each node, with a weight that starts at 0, beside a SiLU: the functions of the edges of a QKAN."""
+
+    def __init__(self, width: int, reps: int, scale: float, device: str) -> None:
+        super().__init__()
+        self.activation = DARUAN(width, 1, rpz(reps), init_scale=scale, device=device, dtype=F64)
+        self.weight = nn.Parameter(torch.zeros(width, device=device, dtype=F64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.silu(x) + self.weight * self.activation(x)[..., 0, :]
+
+
+def _circuit_nodes(width: int, choice: Choice, device: str) -> nn.Module:
+    return CircuitNodes(width, *choice["fineness"], device)
+
+
+def _gaussians(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    domain = (-choice["reach"], choice["reach"])
+    return FastKAN(widths, centres=choice["centres"], domain=domain, norm=None, device=device, dtype=F64)
+
+
+def _chebyshev(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    return ChebyshevKAN(widths, degree=choice["degree"], device=device, dtype=F64)
+
+
+def _bumps(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    domain = (-choice["reach"], choice["reach"])
+    return ReLUKAN(widths, grid_size=choice["grid"], domain=domain, device=device, dtype=F64)
+
+
+def _wavelets(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    return WaveletKAN(widths, wavelet=choice["wavelet"], size=choice["wavelets"], device=device, dtype=F64)
+
+
+def _single(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    return SingleParameterKAN(widths, function=choice["function"], norm=None, device=device, dtype=F64)
+
+
 def _splines(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
     domain = (-choice["reach"], choice["reach"])
     return BSplineKAN(
@@ -105,12 +173,20 @@ SPECTRA = ((1, HALF), (2, 1.0), (2, HALF), (3, 1.0))
 SHARES = (None, "out", "in")
 """Which edges of a layer have a circuit in common: none, those of an input, those of an output."""
 
-QKAN_NAME, HQKAN_NAME, MLP_NAME = "QKAN", "HQKAN", "MLP"
+QKAN_NAME, HQKAN_NAME, MLP_NAME, FOURIER_NAME = "QKAN", "HQKAN", "MLP", "Fourier KAN"
 
 FAMILIES: tuple[Family, ...] = (
     Family(MLP_NAME, _mlp, {"activation": ("silu", "tanh", "relu", "gelu")}),
+    Family("MLP, splines on nodes", _nodewise(_spline_nodes), {"grid": (3, 5, 10), "reach": (2.0, 3.0)}),
+    Family("MLP, series on nodes", _nodewise(_series_nodes), {"fineness": SPECTRA}),
+    Family("MLP, circuits on nodes", _nodewise(_circuit_nodes), {"fineness": SPECTRA}),
     Family("B-spline KAN", _splines, {"grid": (2, 3, 5, 10), "reach": (1.0, 2.0, 3.0)}),
-    Family("Fourier KAN", _fourier, {"fineness": SPECTRA}),
+    Family("FastKAN", _gaussians, {"centres": (4, 6, 8), "reach": (1.5, 2.0, 3.0)}),
+    Family("Chebyshev KAN", _chebyshev, {"degree": (2, 3, 4, 6)}),
+    Family(FOURIER_NAME, _fourier, {"fineness": SPECTRA}),
+    Family("ReLU-KAN", _bumps, {"grid": (2, 3, 5), "reach": (1.0, 2.0, 3.0)}),
+    Family("wavelet KAN", _wavelets, {"wavelet": ("mexican_hat", "dog", "morlet"), "wavelets": (2, 4)}),
+    Family("one parameter an edge", _single, {"function": ("sine", "arctan")}),
     Family(QKAN_NAME, _qkan, {"fineness": SPECTRA, "share": SHARES}),
     Family(HQKAN_NAME, _hqkan, {"fineness": SPECTRA, "share": SHARES}),
 )

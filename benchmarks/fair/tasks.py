@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from benchmarks.functions.targets import BY_KEY
 Part = tuple[Tensor, Tensor]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+
+Load = Callable[..., Any]
+"""A loader of scikit-learn."""
 
 F64 = torch.float64
 
@@ -138,7 +142,7 @@ def _split(table: Table, seed: int, classes: bool) -> Parts:
 
 
 @cache
-def _sklearn(load: Callable[..., tuple[np.ndarray, np.ndarray]]) -> Table:
+def _sklearn(load: Load) -> Table:
     x, y = load(return_X_y=True)
     return Table(x, y, np.arange(len(y)))
 
@@ -180,14 +184,14 @@ def _function_task(key: str) -> Task:
     )
 
 
-def _number_task(key: str, label: str, load: Callable[..., tuple[np.ndarray, np.ndarray]], inputs: int) -> Task:
+def _number_task(key: str, label: str, load: Load, inputs: int) -> Task:
     return Task(key, label, "RMSE", inputs, 1, (150, 600), lambda seed, _: _split(_sklearn(load), seed, classes=False))
 
 
 def _class_task(
     key: str,
     label: str,
-    load: Callable[..., tuple[np.ndarray, np.ndarray]],
+    load: Load,
     inputs: int,
     classes: int,
     sizes: tuple[int, ...],

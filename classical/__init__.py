@@ -1,5 +1,8 @@
 """Classical baselines in plain torch."""
 
+from classical.adapt import Adaptation, AdaptedLayer, adapt, adapters, merge, unmerge
+from classical.adapter import Adapter, KANAdapter, LoRA, NeRA
+from classical.adapter_state import adapter_state_dict, load_adapter_state_dict
 from classical.attribution import Attribution, attribution
 from classical.chebyshev import ChebyshevKAN, ChebyshevKANLayer
 from classical.convolution import KANConv2d
@@ -18,6 +21,9 @@ __all__ = [
     "GRU",
     "LSTM",
     "MLP",
+    "Adaptation",
+    "AdaptedLayer",
+    "Adapter",
     "Attribution",
     "BSplineKAN",
     "BSplineKANLayer",
@@ -27,7 +33,10 @@ __all__ = [
     "FastKANLayer",
     "FourierKAN",
     "FourierKANLayer",
+    "KANAdapter",
     "KANConv2d",
+    "LoRA",
+    "NeRA",
     "Nodewise",
     "ReLUKAN",
     "ReLUKANLayer",
@@ -35,6 +44,12 @@ __all__ = [
     "SingleParameterKANLayer",
     "WaveletKAN",
     "WaveletKANLayer",
+    "adapt",
+    "adapter_state_dict",
+    "adapters",
     "attribution",
+    "load_adapter_state_dict",
+    "merge",
     "sparsity",
+    "unmerge",
 ]

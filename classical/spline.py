@@ -214,7 +214,7 @@ def bspline_basis(x: Tensor, grid_size: int = 5, degree: int = 3, domain: tuple[
     position = ((x - a) * (grid_size / (b - a))).clamp(-degree - 1, count)
     cell = position.detach().floor()
     # The short axis comes first until the end: strides of `degree + 1` would make each pass several times slower.
-    values = torch.stack(_on_one_cell(position - cell, degree))
+    values = torch.stack(on_one_cell(position - cell, degree))
     index = cell.long() + torch.arange(degree + 1, device=x.device).view(-1, *[1] * x.ndim)
     slot = index.clamp(0, count - 1)
     # Cells outside the domain have functions that do not exist. A product, so that NaN stays NaN.
@@ -222,7 +222,7 @@ def bspline_basis(x: Tensor, grid_size: int = 5, degree: int = 3, domain: tuple[
     return values.new_zeros(*x.shape, count).scatter_add_(-1, slot.movedim(0, -1), values.movedim(0, -1))
 
 
-def _on_one_cell(fraction: Tensor, degree: int) -> list[Tensor]:
+def on_one_cell(fraction: Tensor, degree: int) -> list[Tensor]:
     r"""The B-splines that are not zero on a cell, at fractions of it in [0, 1), from left to right.
 
     With uniform knots the two factors that a function meets in the recursion sum to 1: of $B_{j,p-1}$ the share

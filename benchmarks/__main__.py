@@ -154,6 +154,20 @@ def fair(
 
 
 @app.command()
+def colour(
+    out: Out = None,
+    seeds: Seeds = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes: whether it works.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave the rows as they are that the file has.")] = False,
+) -> None:
+    """Make the pictures of one camera those of another, by least squares, perceptrons and cmKANs."""
+    from benchmarks.colour.run import run
+
+    run(out or Path("runs/colour"), seeds, quick, file=json, resume=resume)
+
+
+@app.command()
 def parameters(
     out: Out = None,
     quick: Annotated[bool, typer.Option("--quick", help="Count only: no memory of a step.")] = False,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import quickstart
+from benchmarks.colour import report as colour
 from benchmarks.fair import report as fair
 from benchmarks.functions import report as functions
 from benchmarks.images import report as images
@@ -24,6 +25,7 @@ TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "quickstart": quickstart.tables,
     "fair": fair.tables,
     "fair_summary": fair.summary_tables,
+    "colour": lambda results: colour.tables(results, colour.last_setting(results)),
     "functions": functions.tables,
     "functions_goals": functions.goal_tables,
     "images": lambda results: images.tables(results, images.last_settings(results)),

@@ -99,12 +99,13 @@ def test_nera_is_its_formula():
     """Sample by sample, with interpolation between knots instead of hats."""
     layer, x = trained(NeRA(linear(), rank=2, size=5)), 2.5 * draw(6, 4)
     edges, hats = layer.edges, layer.edges.basis
+    assert isinstance(hats, Hats)
     with torch.no_grad():
         hats.gaps.add_(draw(*hats.gaps.shape))
         hats.scale.mul_(1.3)
-        layer.scale.fill_(0.6)
+        layer.get_parameter("scale").fill_(0.6)
     for sample, y in zip(x, layer(x), strict=True):
-        z = [sum(interpolated(hats, edges, r, i, sample[i]) for i in range(4)) for r in range(2)]
+        z = [torch.stack([interpolated(hats, edges, r, i, sample[i]) for i in range(4)]).sum() for r in range(2)]
         expected = layer.base(sample) + 0.6 * layer.up @ torch.stack(z)
         torch.testing.assert_close(y, expected, **EXACT)
 
@@ -487,7 +488,7 @@ def test_a_state_of_other_adapters_is_refused_whole(model, spoil, message):
         ("head", partial(LoRA, scale=math.inf), ValueError, r"`scale` must be finite, but is inf\."),
         ("head", partial(NeRA, size=1), ValueError, r"`size` must be at least 2, but is 1\."),
         ("head", partial(NeRA, domain=(1, 1)), ValueError, r"`domain` must be a pair of numbers"),
-        ("head", partial(KANAdapter, rank=2, make=lambda rank: torch.tanh), TypeError, r"must make a torch.nn.Module"),
+        ("head", partial(KANAdapter, rank=2, make=lambda rank: torch.tanh), TypeError, r"must make a torch.nn.Module"),  # pyright: ignore
     ],
 )
 def test_what_cannot_be_adapted_is_named_and_nothing_changes(model, targets, make, error, message):

@@ -130,5 +130,5 @@ class Generator(nn.Module):
                 case Modulator():
                     module.bank.normal_(generator=generator)
         *_, last = self.write.modules()
-        last.weight.zero_()
-        last.bias.copy_(outputs)
+        last.get_parameter("weight").zero_()
+        last.get_parameter("bias").copy_(outputs)

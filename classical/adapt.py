@@ -129,11 +129,11 @@ def adapters(model: nn.Module) -> dict[str, Adapter]:
     return {name: module for name, module in model.named_modules() if isinstance(module, Adapter)}
 
 
-def merge(model: nn.Module) -> dict[str, Adapter]:
+def merge_adapters(model: nn.Module) -> dict[str, Adapter]:
     """Put a plain linear map in the place of every adapter, and give back the adapters, by all names they had.
 
-    The maps have memory of their own, so `unmerge` gives back the very model that was; to save the memory of the old
-    weights, forget the adapters.
+    The maps have memory of their own, so `unmerge_adapters` gives back the very model that was; to save the memory of
+    the old weights, forget the adapters.
 
     Raises:
         ValueError: If there is no adapter.
@@ -149,12 +149,12 @@ def merge(model: nn.Module) -> dict[str, Adapter]:
     return gone
 
 
-def unmerge(model: nn.Module, gone: Mapping[str, Adapter]) -> None:
-    """Put the adapters back that `merge` gave, with weights that are bit for bit what they were."""
+def unmerge_adapters(model: nn.Module, gone: Mapping[str, Adapter]) -> None:
+    """Put the adapters back that `merge_adapters` gave, with weights that are bit for bit what they were."""
     for name, adapter in gone.items():
         model.get_submodule(name)  # An error names what is missing, before anything changes.
         if not isinstance(adapter, Adapter):
-            raise TypeError(f"Argument `gone` must have adapters only, as `merge` gives, but has {adapter!r}.")
+            raise TypeError(f"Argument `gone` must have adapters only, as `merge_adapters` gives, but has {adapter!r}.")
     for name, adapter in gone.items():
         _put(model, name, adapter)
 

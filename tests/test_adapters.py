@@ -22,8 +22,8 @@ from classical import (
     adapter_state_dict,
     adapters,
     load_adapter_state_dict,
-    merge,
-    unmerge,
+    merge_adapters,
+    unmerge_adapters,
 )
 from classical.hats import Hats
 from classical.recompute import recomputed
@@ -276,12 +276,12 @@ def test_lora_merges_into_one_linear_map(dtype, tolerance):
     adapt(model, ["0", "2"], partial(LoRA, rank=2))
     state, x = copy.deepcopy(trained(model).state_dict()), draw(6, 4).to(dtype)
     y = model(x)
-    gone = merge(model)
+    gone = merge_adapters(model)
     assert [type(module) for module in model] == [nn.Linear, nn.Tanh, nn.Linear]
     assert model.state_dict().keys() == {"0.weight", "0.bias", "2.weight"}
     assert not any(module.training for module in model.modules())
     torch.testing.assert_close(model(x), y, **tolerance)
-    unmerge(model, gone)
+    unmerge_adapters(model, gone)
     assert torch.equal(model(x), y)
     assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
 
@@ -297,10 +297,10 @@ def test_what_is_not_linear_cannot_be_merged_and_nothing_is():
     adapt(model, "0", LoRA)
     adapt(model, "1", NeRA)
     with pytest.raises(TypeError, match="A NeRA is not linear in its input"):
-        merge(model)
+        merge_adapters(model)
     assert [type(module) for module in model] == [LoRA, NeRA]
     with pytest.raises(ValueError, match="no adapter to merge"):
-        merge(nn.Linear(2, 3))
+        merge_adapters(nn.Linear(2, 3))
 
 
 # A model.
@@ -407,7 +407,7 @@ def test_a_map_in_several_places_has_one_adapter(model):
 
 def _merged(model):
     other = copy.deepcopy(model)
-    merge(other)
+    merge_adapters(other)
     return other
 
 
@@ -513,7 +513,7 @@ def test_what_is_adapted_already_is_refused(model):
         (lambda: LoRA(nn.Conv1d(2, 3, 1)), TypeError, r"`linear` must be a torch.nn.Linear, but is a Conv1d\."),  # pyright: ignore
         (lambda: LoRA(linear())(draw(3, 5)), ValueError, r"`x` must have shape \(\*batch, 4\), but has \(3, 5\)"),
         (lambda: adapt(3, "a", LoRA), TypeError, r"`model` must be a torch.nn.Module, but is 3\."),  # pyright: ignore
-        (lambda: unmerge(MLP([2, 3]), {"layers.0": nn.Tanh()}), TypeError, r"`gone` must have adapters only"),  # pyright: ignore
+        (lambda: unmerge_adapters(MLP([2, 3]), {"layers.0": nn.Tanh()}), TypeError, r"`gone` must have adapters only"),  # pyright: ignore
         (lambda: adapter_state_dict(MLP([2, 3])), ValueError, r"`model` has no adapter"),
     ],
 )

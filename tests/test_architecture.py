@@ -32,6 +32,7 @@ OPTIONAL = {
     "filelock": {"circuits/journal.py"},
     "qiskit_ibm_runtime": {"circuits/calibration.py"},
     "lightning": {"qkan/lightning.py"},
+    "skimage": set(),
     "sklearn": set(),
     "matplotlib": {"qkan/survival.py"},
     "triton": set(),

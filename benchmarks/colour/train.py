@@ -28,9 +28,9 @@ class Budget:
         tuning_rates: learning rates to choose among for those.
     """
 
-    steps: int = 240
+    steps: int = 200
     batch: int = 8
-    rates: tuple[float, ...] = (3e-3, 1e-2)
+    rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
     tuning_steps: int = 10
     tuning_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
 

@@ -54,7 +54,7 @@ class CmKAN(nn.Module):
         self,
         levels: int = 2,
         entries: int = 128,
-        function: PixelFunction = PixelSpline(),  # noqa: B008, a frozen value
+        function: PixelFunction = PixelSpline(),
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -69,7 +69,7 @@ class CmKAN(nn.Module):
     @classmethod
     def light(
         cls,
-        function: PixelFunction = PixelSpline(),  # noqa: B008, a frozen value
+        function: PixelFunction = PixelSpline(),
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> Self:

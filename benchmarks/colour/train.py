@@ -30,7 +30,7 @@ class Budget:
 
     steps: int = 200
     batch: int = 8
-    rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
+    rates: tuple[float, ...] = (2e-3, 6e-3, 2e-2)
     tuning_steps: int = 10
     tuning_rates: tuple[float, ...] = (1e-3, 3e-3, 1e-2)
 

@@ -6,16 +6,16 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: run fair functions images language data-given nisq parameters sequences speed peers install test test-slow lint format clean colour
+.PHONY: run colour fair functions images language data-given nisq parameters sequences speed peers install test test-slow lint format clean
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart
 
-fair: install  ## all families on functions, tables and digits; hours. DATA is a folder with hea_hardness.csv
-	$(BIN)/python -m benchmarks fair $(if $(DATA),--data-dir $(DATA))
-
 colour: install  ## make the pictures of one camera those of another
 	$(BIN)/python -m benchmarks colour
+
+fair: install  ## all families on functions, tables and digits; hours. DATA is a folder with hea_hardness.csv
+	$(BIN)/python -m benchmarks fair $(if $(DATA),--data-dir $(DATA))
 
 functions: install  ## fit known functions by L-BFGS
 	$(BIN)/python -m benchmarks functions

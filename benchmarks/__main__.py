@@ -158,7 +158,7 @@ def colour(
     out: Out = None,
     seeds: Seeds = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes: whether it works.")] = False,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Leave the rows as they are that the file has.")] = False,
 ) -> None:
     """Make the pictures of one camera those of another, by least squares, perceptrons and cmKANs."""

@@ -1,10 +1,11 @@
 """Classical baselines in plain torch."""
 
-from classical.adapt import Adaptation, AdaptedLayer, adapt, adapters, merge, unmerge
+from classical.adapt import Adaptation, AdaptedLayer, adapt, adapters, merge_adapters, unmerge_adapters
 from classical.adapter import Adapter, KANAdapter, LoRA, NeRA
 from classical.adapter_state import adapter_state_dict, load_adapter_state_dict
 from classical.attribution import Attribution, attribution
 from classical.chebyshev import ChebyshevKAN, ChebyshevKANLayer
+from classical.colour import CmKAN, PixelFunction, PixelSpline, colour_loss, fine_tune, ssim, train_colours
 from classical.convolution import KANConv2d
 from classical.fourier import FourierKAN, FourierKANLayer
 from classical.mlp import MLP
@@ -29,6 +30,7 @@ __all__ = [
     "BSplineKANLayer",
     "ChebyshevKAN",
     "ChebyshevKANLayer",
+    "CmKAN",
     "FastKAN",
     "FastKANLayer",
     "FourierKAN",
@@ -38,6 +40,8 @@ __all__ = [
     "LoRA",
     "NeRA",
     "Nodewise",
+    "PixelFunction",
+    "PixelSpline",
     "ReLUKAN",
     "ReLUKANLayer",
     "SingleParameterKAN",
@@ -48,8 +52,12 @@ __all__ = [
     "adapter_state_dict",
     "adapters",
     "attribution",
+    "colour_loss",
+    "fine_tune",
     "load_adapter_state_dict",
-    "merge",
+    "merge_adapters",
     "sparsity",
-    "unmerge",
+    "ssim",
+    "train_colours",
+    "unmerge_adapters",
 ]

@@ -1,6 +1,5 @@
 """Colours: what is tested never chooses, figures are a library's, and rows are left alone when resuming."""
 
-import json
 import math
 import shutil
 
@@ -20,6 +19,7 @@ from benchmarks.colour.train import Budget, measure, measure_few
 from benchmarks.report import Results
 from circuits import engines
 from classical import CmKAN, ssim
+from rows import read_rows, write_rows
 from tolerances import EXACT, SINGLE
 
 SIZES, BUDGET = Sizes(4, 2, 2, 2, 12), Budget(2, 2, (1e-3, 1e-2), 1, (1e-3, 1e-2))
@@ -152,7 +152,7 @@ def command(out, *options):
 
 
 def rows_of(out):
-    return json.loads((out / "results.json").read_text())["rows"]
+    return read_rows(out / "results.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def test_every_matcher_has_every_seed(out):
 
 
 def test_tables_are_made_of_the_rows(out):
-    results = Results.load(out / "results.json")
+    results = Results.load(out / "results.jsonl")
     both = tables(results, last_setting(results))
     assert [line[0] for line in both[0].rows] == [each.name for each in MATCHERS]
     text = (out / "report.md").read_text()
@@ -184,7 +184,7 @@ def test_resuming_leaves_rows_alone_and_does_what_is_missing(out, tmp_path, monk
     shutil.copytree(out, tmp_path / "again")
     before = rows_of(out)
     kept = [row for row in before if (row["model"], row["seed"]) != (MATCHERS[-1].name, 0) or row["stage"] == "tuning"]
-    (tmp_path / "again" / "results.json").write_text(json.dumps({"rows": kept}))
+    write_rows(tmp_path / "again" / "results.jsonl", kept)
     measured = []
 
     def counting(matcher, task, seed, *others):
@@ -204,7 +204,7 @@ def test_what_is_not_there_is_measured_with_the_model_it_needs(out, tmp_path):
     shutil.copytree(out, tmp_path / "again")
     before = rows_of(out)
     kept = [row for row in before if row["task"] == "pairs"]
-    (tmp_path / "again" / "results.json").write_text(json.dumps({"rows": kept}))
+    write_rows(tmp_path / "again" / "results.jsonl", kept)
     command(tmp_path / "again", "--resume")
     key = ("task", "model", "seed", "stage", "lr", "validation_loss")
     told = [sorted(str([row[name] for name in key]) for row in rows) for rows in (before, rows_of(tmp_path / "again"))]

@@ -17,18 +17,18 @@ QUICK = Sizes(train=4, validation=2, test=2, few=2, side=12), Budget(steps=2, ba
 
 
 def run(out: Path, seeds: int = 5, small: bool = False, file: Path | None = None, resume: bool = False) -> None:
-    """Write `report.md` and `results.json` to `out`, and print the tables.
+    """Write `report.md` and `results.jsonl` to `out`, and print the tables.
 
     Args:
         out: folder of the report.
         seeds: of scenes, cameras, weights and batches.
         small: whether to take seconds, for a test.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         resume: whether the rows that the file has are left as they are.
     """
     console = Console()
     sizes, budget = QUICK if small else (Sizes(), Budget())
-    path = file or out / "results.json"
+    path = file or out / "results.jsonl"
     results = Results.opened(path, resume)
     setting = _setting(sizes, budget)
     with progress_bars(console) as progress:

@@ -71,7 +71,7 @@ def _known(results: Results, origin: dict[str, Any], setting: dict[str, Any]) ->
 def _forget(results: Results, values: dict[str, Any]) -> None:
     """Rows of a seed that was interrupted."""
     stale = results.where(**values)
-    results.rows = [row for row in results.rows if row not in stale]
+    results.drop(stale)
 
 
 def _setting(sizes: Sizes, budget: Budget) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from scipy.interpolate import BSpline
 from torch import nn
 
 from classical import BSplineKAN, BSplineKANLayer
-from classical.spline import bspline_basis
+from classical.bspline import bspline_basis
 from tolerances import EXACT, Tolerance
 
 F64 = torch.float64

@@ -169,7 +169,7 @@ class BSplineKANLayer(EdgeLayer):
         steps = torch.arange(0.5, degree + 1, dtype=inner.dtype, device=inner.device)[:, None, None] / (degree + 1)
         anchors = torch.lerp(inner[:-1], inner[1:], steps).flatten(0, 1)
         weights = [part.new_full((len(part),), total / len(part)) for part, total in ((seen, 1), (anchors, ANCHOR))]
-        matrix = transfer(double(self.basis), double(new), torch.cat([seen, anchors]), torch.cat(weights))
+        matrix = transfer(double(self.basis), double(new), torch.cat([seen, anchors]), torch.cat(weights), ridge=0.0)
         replace_basis(self, new, matrix)
 
     def _grid(self) -> Tensor:
@@ -199,7 +199,7 @@ class BSplineKANLayer(EdgeLayer):
         if knots is None and size == self.basis.size:
             self.basis.reset_parameters()
         elif knots is not None and knots.shape == (self.in_features, size + degree + 1):
-            self.basis = self.basis.moved(knots.to(self.coefficients))
+            self.basis = self.basis.moved(knots.to(self.coefficients, copy=True))
             resize(self, size)
         else:
             grid = "uniform knots" if knots is None else f"knots of shape {tuple(knots.shape)}"

@@ -73,6 +73,8 @@ FAMILIES = {
             {"bias": True, "base": None},
             {"grid_size": 2, "degree": 2, "domain": (-2.0, 1.0), "base": torch.tanh, "scaler": False},
             {"grid_size": 3, "degree": 4, "base": "identity", "norm": "layer"},
+            {"base": None, "outside": "clamp"},
+            {"degree": 2, "outside": "linear", "bias": True},
         ),
         start=centred,
     ),

@@ -3,6 +3,8 @@
 import copy
 import io
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +40,7 @@ def draw(*shape, dtype=F64, seed=0):
     return torch.randn(*shape, dtype=dtype, generator=drawn(seed))
 
 
-def made(make, *sizes, **options):
+def made(make: Callable[..., Any], *sizes, **options) -> Any:
     """With scalers that are not 1, which an update must not apply twice."""
     model = make(*sizes, **{"dtype": F64, **options})
     model.reset_parameters(drawn(1))
@@ -48,11 +50,11 @@ def made(make, *sizes, **options):
     return model
 
 
-def moved(make=BSplineKANLayer, *sizes, **options):
+def moved(make: Callable[..., Any], *sizes, **options) -> Any:
     """On knots that are not uniform."""
     model = made(make, *sizes, **options)
-    x = draw(50, sizes[0][0] if isinstance(sizes[0], list) else sizes[0], dtype=options.get("dtype", F64), seed=3)
-    model.update_grid(x.exp() / 2, keep="cells")
+    inputs = sizes[0][0] if isinstance(sizes[0], list) else sizes[0]
+    model.update_grid(draw(50, inputs, seed=3).exp() / 2, keep="cells")
     return model
 
 
@@ -174,9 +176,9 @@ def test_with_samples_knots_come_where_they_are():
 def test_cells_are_never_empty(shape, dtype):
     x = SAMPLES[shape](draw(100, 2, dtype=dtype)).double()
     knots = uniform_knots(5, 3, (-1.0, 1.0)).expand(2, -1).to(dtype).double()
-    for made in (nested_knots(knots, 3, 40, x, True, dtype), knots_of_samples(knots, 3, x, 0.02, dtype)):
-        assert torch.equal(made, made.to(dtype).double())
-        assert (made.diff() > 0).all()
+    for grid in (nested_knots(knots, 3, 40, x, True, dtype), knots_of_samples(knots, 3, x, 0.02, dtype)):
+        assert torch.equal(grid, grid.to(dtype).double())
+        assert (grid.diff() > 0).all()
     mean = (x.amax(0) - x.amin(0)) / 5
     moved = knots_of_samples(knots, 3, x, 0.02, dtype)
     assert (moved.diff().amin(-1) >= 0.0199 * mean).all()

@@ -125,7 +125,7 @@ def test_the_basis_follows_the_layer():
         (lambda layer: refit(layer, Fourier(), torch.ones(5, 2)), ValueError, r"`x` must have shape \(\*batch, 3\)"),
         (lambda layer: refit(layer, Fourier(), torch.ones(2, 3) / 0), ValueError, r"`x` must .* all finite, but is"),
         (lambda layer: refit(layer, Fourier(), torch.ones(2, 3), ridge=0), ValueError, r"`ridge` must be positive"),
-        (lambda layer: refit(layer, Fourier(), torch.ones(2, 3), ridge="1"), TypeError, r"`ridge` must be a number"),
+        (lambda layer: refit(layer, Fourier(), torch.ones(2, 3), ridge="1"), TypeError, r"`ridge` must be a number"),  # pyright: ignore
     ],
 )
 def test_an_impossible_argument_is_named_and_nothing_changes(spoil, error, message):

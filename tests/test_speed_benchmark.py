@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.image import imread
+from scipy.interpolate import BSpline
 from typer.testing import CliRunner
 
 from benchmarks.__main__ import app
@@ -23,10 +24,10 @@ from benchmarks.provenance import provenance
 from benchmarks.publish import TABLES
 from benchmarks.report import Results
 from benchmarks.speed import contestants, groups, judge, race
-from benchmarks.speed.cases import KINDS, LayerCase, VectorCase
-from benchmarks.speed.contestants import AUTO, BLOCH, EXACT, SPLINE, STATEVECTOR
+from benchmarks.speed.cases import KINDS, LayerCase, SplineCase, VectorCase
+from benchmarks.speed.contestants import ALL_KNOTS, AUTO, BLOCH, EXACT, SPLINE, STATEVECTOR, UNIFORM_KNOTS
 from benchmarks.speed.figures import FIGURES
-from benchmarks.speed.groups import CELLS, DEPTHS, TRAINABLE, UNIT, VECTORS, Group
+from benchmarks.speed.groups import CELLS, DEPTHS, SPLINES, TRAINABLE, UNIT, VECTORS, Group
 from benchmarks.speed.plots import plot_sweeps
 from benchmarks.speed.process import ROOT, Limits
 from benchmarks.speed.race import Contestant
@@ -125,12 +126,12 @@ def test_every_contestant_of_a_quick_run_is_right_and_is_timed(quick):
     _, rows = quick
     expected = [(group.name, field.name) for group in groups.quick(None) for field in group.contestants]
     assert [(row["group"], row["contestant"]) for row in rows] == expected
-    assert {group for group, _ in expected} == {UNIT, TRAINABLE, VECTORS, CELLS}
+    assert {group for group, _ in expected} == {UNIT, TRAINABLE, VECTORS, CELLS, SPLINES}
     for row in rows:
         assert row["reason"] is None
         assert len(row["forward_ms"]) == len(row["step_ms"]) == 2
         assert min(row["forward_ms"]) > 0
-        if row["contestant"].startswith("ours"):
+        if row["contestant"].startswith("ours") or row["group"] == SPLINES:
             exact = row["dtype"] == "float64"
             assert 0 <= row["output_error"] < (1e-10 if exact else 1e-5)
             assert 0 < row["gradient_error"] < (1e-10 if exact else 1e-4)
@@ -152,7 +153,7 @@ def test_a_run_writes_a_report_with_all_its_tables(quick):
     out, rows = quick
     assert {path.name for path in out.iterdir()} == {"report.md", "elsewhere"}
     text = (out / "report.md").read_text()
-    for title in (UNIT, TRAINABLE, VECTORS, "Goals"):
+    for title in (UNIT, TRAINABLE, VECTORS, SPLINES, "Goals"):
         assert f"**{title}**" in text
     assert all(row["contestant"] in text for row in rows)
     assert provenance()["machine"] in text
@@ -204,6 +205,18 @@ def test_the_truth_is_a_step_of_the_reference(case, chunk, monkeypatch):
     assert right.gradients.keys() == tensors.keys()
     for name, gradient in right.gradients.items():
         torch.testing.assert_close(torch.from_numpy(gradient), tensors[name].grad, **ROUNDING)
+
+
+def test_a_spline_case_is_a_sum_of_scipys_splines():
+    case = SplineCase(20, 2, 3)
+    arrays = case.draw()
+    tensors = {name: torch.from_numpy(array).double() for name, array in arrays.items()}
+    expected = torch.nn.functional.silu(tensors["x"]) @ tensors["base_weight"].T
+    for o in range(3):
+        for i in range(2):
+            spline = BSpline(case.knots, arrays["coefficients"][o, i].astype(float), 3)
+            expected[:, o] += tensors["scaler"][o, i] * torch.from_numpy(spline(arrays["x"][:, i].astype(float)))
+    torch.testing.assert_close(case.output(engines.get("reference"), tensors), expected, **ROUNDING)
 
 
 def test_a_wrong_judge_judges_nobody(monkeypatch, worker):
@@ -471,6 +484,8 @@ def test_goals_are_ratios_of_medians(exact, reached, results):
         canned(UNIT, HUNDRED, "ours, bloch", 10.0),
         canned(UNIT, HUNDRED, "B-splines, ours", 20.0),
         canned(UNIT, HUNDRED, EXACT, exact, peak=2500.0),
+        canned(SPLINES, SplineCase(1024, 64, 64), UNIFORM_KNOTS, 3.0),
+        canned(SPLINES, SplineCase(1024, 64, 64), ALL_KNOTS, 12.0),
         *(canned(VECTORS, VectorCase(n, 2, 64), STATEVECTOR, 1.0) for n in (4, 6)),
         canned(VECTORS, VectorCase(4, 2, 64), contestants.DEFAULT_QUBIT, 5.0),
         canned(VECTORS, VectorCase(6, 2, 64), contestants.DEFAULT_QUBIT, 3.0),
@@ -481,6 +496,9 @@ def test_goals_are_ratios_of_medians(exact, reached, results):
     assert lines["the same, peak memory: auto / peer exact"][2:] == ["0.04", "yes"]
     assert lines["1000, 100→100, 3, unit: auto / B-splines"][2:] == ["1", "yes"]
     assert lines["1000, 100→100, 3, trainable: auto / B-splines"][3] == "not measured"
+    name = "B-splines, 1024, 64→64, 5, 3: ours, {} knots / recursion over all knots"
+    assert lines[name.format("uniform")][2:] == ["0.25", "yes"]
+    assert lines[name.format("own")][3] == "not measured"
     assert lines["all shapes: auto / best engine, worst case"][2:] == ["2", "no"]
     assert lines["state vectors: default.qubit / ours, worst case"][2:] == ["3", "no"]
     assert lines["state vectors: lightning.qubit / ours, worst case"][3] == "not measured"

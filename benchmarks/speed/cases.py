@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from circuits.engines import Engine
 
 @dataclass(frozen=True)
 class Case(ABC):
-    """Circuits, their inputs and their parameters; a subclass has at least a batch and a seed."""
+    """A function, its inputs and its parameters; a subclass has at least a batch and a seed."""
 
     kind: ClassVar[str]
     judge: ClassVar[str]
@@ -26,11 +27,6 @@ class Case(ABC):
     @abstractmethod
     def label(self) -> str:
         """As tables show it."""
-
-    @cached_property
-    @abstractmethod
-    def circuit(self) -> Circuit:
-        """What every engine evaluates."""
 
     @property
     @abstractmethod
@@ -244,8 +240,70 @@ class CellCase(Case):
         return torch.stack(steps, 1)
 
 
+@dataclass(frozen=True)
+class SplineCase(Case):
+    r"""A layer $y_o = \sum_i [w_{oi} \mathrm{SiLU}(x_i) + s_{oi} \sum_j c_{oij} B_j(x_i)]$ on uniform knots of [-1, 1].
+
+    No engine takes part: the formula judges, each function by its definition.
+
+    Args:
+        batch: rows of x.
+        in_features: inputs.
+        out_features: outputs.
+        grid_size: cells of the domain.
+        degree: of the splines.
+        seed: of everything drawn.
+    """
+
+    kind: ClassVar[str] = "spline"
+    judge: ClassVar[str] = "reference"
+
+    batch: int
+    in_features: int
+    out_features: int
+    grid_size: int = 5
+    degree: int = 3
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.batch}, {self.in_features}→{self.out_features}, {self.grid_size}, {self.degree}"
+
+    @property
+    def size(self) -> int:
+        return self.in_features * (self.grid_size + 2 * self.degree)
+
+    @property
+    def knots(self) -> np.ndarray:
+        """Shared by all inputs, `degree` of them beyond each end of the domain; float64."""
+        return -1 + np.arange(-self.degree, self.grid_size + self.degree + 1) * (2 / self.grid_size)
+
+    def draw(self) -> dict[str, np.ndarray]:
+        random = np.random.default_rng(self.seed)
+        grid = (self.out_features, self.in_features)
+        arrays = {
+            "x": random.uniform(-1, 1, (self.batch, self.in_features)),
+            "base_weight": random.standard_normal(grid) / self.in_features**0.5,
+            "coefficients": random.standard_normal((*grid, self.grid_size + self.degree)) / self.in_features**0.5,
+            "scaler": random.uniform(0.5, 1.5, grid),
+        }
+        return {name: array.astype(np.float32) for name, array in arrays.items()}
+
+    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+        x, t = tensors["x"], self.knots.tolist()
+        functions = [((start <= x) & (x < stop)).to(x.dtype) for start, stop in pairwise(t)]
+        for p in range(1, self.degree + 1):
+            functions = [
+                (x - t[j]) / (t[j + p] - t[j]) * left + (t[j + p + 1] - x) / (t[j + p + 1] - t[j + 1]) * right
+                for j, (left, right) in enumerate(pairwise(functions))
+            ]
+        weights = tensors["coefficients"] * tensors["scaler"][..., None]
+        splines = torch.einsum("bij,oij->bo", torch.stack(functions, -1), weights)
+        return splines + torch.nn.functional.silu(x) @ tensors["base_weight"].T
+
+
 KINDS: Mapping[str, Callable[[Mapping[str, Any]], Case]] = {
     cls.kind: lambda spec, cls=cls: cls(**{key: value for key, value in spec.items() if key != "kind"})
-    for cls in (LayerCase, VectorCase, CellCase)
+    for cls in (LayerCase, VectorCase, CellCase, SplineCase)
 }
 """From `spec` back to the case, by its kind."""

@@ -14,6 +14,7 @@ PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 
 AUTO, SPECTRAL, BLOCH, STATEVECTOR = "ours, auto", "ours, spectral", "ours, bloch", "ours, statevector"
 SPLINE, LINEAR, PRODUCTS = "B-splines, ours", "nn.Linear", "bare products"
+UNIFORM_KNOTS, OWN_KNOTS, ALL_KNOTS = "ours, uniform knots", "ours, own knots", "recursion over all knots"
 STEPWISE, LSTM = "ours, bloch, step by step", "nn.LSTM"
 EXACT, CUTN, PYKAN = "qkan 0.2.3, exact", "qkan 0.2.3, cutn", "pykan 0.2.8"
 DEFAULT_QUBIT, LIGHTNING = "PennyLane default.qubit", "PennyLane lightning.qubit"
@@ -81,6 +82,15 @@ def cells(peers: Path | None = None) -> tuple[Contestant, ...]:
     rows = [_ours(AUTO, dtype, model="cell", engine="auto") for dtype in ("float32", "float64")]
     rows += [_ours(STEPWISE, model="cell", engine="bloch"), _ours(LSTM, judged=False, model="lstm")]
     return (*rows, *([] if peers is None else [_peer(peers, EXACT, "qkan_cell.py", solver="exact")]))
+
+
+def splines() -> tuple[Contestant, ...]:
+    """For cases of B-splines, all with the same parameters: ours, and the form that computes all functions."""
+    return (
+        _ours(UNIFORM_KNOTS, model="uniform splines"),
+        _ours(OWN_KNOTS, model="moved splines"),
+        _ours(ALL_KNOTS, model="all splines"),
+    )
 
 
 def vectors() -> tuple[Contestant, ...]:

@@ -6,20 +6,34 @@ from statistics import median
 from typing import Any
 
 from benchmarks.report import Results, Table
-from benchmarks.speed.cases import Case, CellCase, LayerCase
+from benchmarks.speed.cases import Case, CellCase, LayerCase, SplineCase
 from benchmarks.speed.contestants import (
+    ALL_KNOTS,
     AUTO,
     BLOCH,
     DEFAULT_QUBIT,
     EXACT,
     LIGHTNING,
     LSTM,
+    OWN_KNOTS,
     PRODUCTS,
     SPECTRAL,
     SPLINE,
     STATEVECTOR,
+    UNIFORM_KNOTS,
 )
-from benchmarks.speed.groups import CELL_SHAPES, CELLS, DEPTHS, NORMAL, SHAPES, TRAINABLE, UNIT, VECTORS
+from benchmarks.speed.groups import (
+    CELL_SHAPES,
+    CELLS,
+    DEPTHS,
+    NORMAL,
+    SHAPES,
+    SPLINE_SHAPES,
+    SPLINES,
+    TRAINABLE,
+    UNIT,
+    VECTORS,
+)
 
 Row = Mapping[str, Any]
 
@@ -118,6 +132,12 @@ def _cell(trainable: bool, above: str, below: str) -> Any:
     return _ratio(CELLS, CellCase(*CELL_SHAPES[0], trainable), above, below)
 
 
+def _splines(shape: tuple[int, int, int], ours: str) -> Figure:
+    case = SplineCase(*shape)
+    name = f"B-splines, {case.label}: {ours} / {ALL_KNOTS}"
+    return Figure(name, _ratio(SPLINES, case, ours, ALL_KNOTS), 1, False)
+
+
 FIGURES = (
     Figure("1000, 100→100, 3, unit: peer exact / auto", _layer(HUNDRED, UNIT, EXACT, AUTO), 500, True),
     Figure(
@@ -137,6 +157,7 @@ FIGURES = (
     Figure("LSTM, 32, 64 steps, 1→16, 3, trainable: auto / nn.LSTM", _cell(True, AUTO, LSTM), 12, False),
     Figure("LSTM, 32, 64 steps, 1→16, 3, unit: peer exact / auto", _cell(False, EXACT, AUTO), 20, True),
     Figure("LSTM, 32, 64 steps, 1→16, 3, trainable: peer exact / auto", _cell(True, EXACT, AUTO), 20, True),
+    *(_splines(shape, ours) for ours in (UNIFORM_KNOTS, OWN_KNOTS) for shape in SPLINE_SHAPES),
     Figure("10 wires: peak memory, depth 64 / depth 4", _growth, 1.5, False),
 )
 """Times are medians of training steps."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed import contestants
-from benchmarks.speed.cases import Case, CellCase, LayerCase, VectorCase
+from benchmarks.speed.cases import Case, CellCase, LayerCase, SplineCase, VectorCase
 from benchmarks.speed.contestants import AUTO, BLOCH, CUTN, EXACT, LINEAR, PRODUCTS, PYKAN, SPLINE
 from benchmarks.speed.race import Contestant
 
@@ -22,9 +22,12 @@ SHAPES = (
 
 UNIT, TRAINABLE, NORMAL = "Unit scales", "Everything trainable", "Standard normal inputs"
 VECTORS, DEPTHS = "State vectors", "State vectors of growing depth"
-CELLS = "Recurrent networks"
+CELLS, SPLINES = "Recurrent networks", "B-splines"
 CELL_SHAPES = ((32, 64, 1, 16, 3), (32, 64, 16, 16, 3))
 """Batch, steps, inputs, hidden units, repetitions."""
+
+SPLINE_SHAPES = ((1024, 64, 64), (1000, 100, 100))
+"""Batch, inputs, outputs."""
 
 VARIANTS = {UNIT: False, TRAINABLE: True}
 
@@ -73,6 +76,7 @@ def everything(peers: Path | None) -> list[Group]:
         Group(VECTORS, vectors, contestants.vectors()),
         Group(DEPTHS, depths, (contestants.vector(),)),
         Group(CELLS, cells, contestants.cells(peers)),
+        Group(SPLINES, tuple(SplineCase(*shape) for shape in SPLINE_SHAPES), contestants.splines()),
         *_sweeps(all_layers),
     ]
 
@@ -86,6 +90,7 @@ def quick(peers: Path | None) -> list[Group]:
         Group(TRAINABLE, (LayerCase(32, 2, 3, 2, trainable=True),), other),
         Group(VECTORS, (VectorCase(3, 2, 16),), (contestants.vector(),)),
         Group(CELLS, (CellCase(4, 5, 1, 2, 1, trainable=True),), contestants.cells(peers)),
+        Group(SPLINES, (SplineCase(32, 3, 4),), contestants.splines()),
     ]
 
 

@@ -5,13 +5,14 @@ from statistics import median
 from typing import Any
 
 from benchmarks.report import Results, Table, origin
-from benchmarks.speed.contestants import AUTO, STATEVECTOR
+from benchmarks.speed.contestants import ALL_KNOTS, AUTO, STATEVECTOR
 from benchmarks.speed.figures import figures
-from benchmarks.speed.groups import CELLS, DEPTHS, NORMAL, TRAINABLE, UNIT, VECTORS
+from benchmarks.speed.groups import CELLS, DEPTHS, NORMAL, SPLINES, TRAINABLE, UNIT, VECTORS
 
 Row = Mapping[str, Any]
 
 YARDSTICKS = {UNIT: AUTO, TRAINABLE: AUTO, NORMAL: AUTO, VECTORS: STATEVECTOR, DEPTHS: STATEVECTOR, CELLS: AUTO}
+YARDSTICKS |= {SPLINES: ALL_KNOTS}
 """The groups that have a table, and whose step is 1 in it."""
 
 LONGEST = 70
@@ -33,6 +34,7 @@ def group_table(results: Results, group: str) -> Table:
         lines.append([row["label"] if row["label"] != label else "", row["contestant"], *_cells(row, standard)])
         label = row["label"]
     case = {VECTORS: "circuit", DEPTHS: "circuit", CELLS: "batch, steps, in→hidden, reps, scales"}
+    case |= {SPLINES: "batch, in→out, cells, degree"}
     times = ["forward, ms", "step, ms [min..max]", f"step / {YARDSTICKS[group].removeprefix('ours, ')}"]
     return Table(
         group,
@@ -89,7 +91,9 @@ everything trainable. All contestants that compute the same function have the sa
 named otherwise, and their errors are relative l2 errors against float64, for gradients the worst of all families: no
 time is shown of numbers that are wrong. The peer `qkan` measures <Z> here (`fast_measure=False`) and trains its output
 weights as ours does; B-splines have degree 3 on 5 intervals of [-1, 1]; "bare products" are the matrix products of a
-spectral layer and nothing else.
+spectral layer and nothing else. In the group of B-splines all compute the same layer, with a SiLU base and a factor for
+each edge: ours with uniform knots or with knots of its own for every input, and the form that carries the recursion of
+Cox and de Boor through all functions of an input before the matrix product.
 
 {shown}
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 import classical
 from benchmarks.peers.serve import Work, serve, training
-from benchmarks.speed.cases import KINDS, CellCase, LayerCase, VectorCase
+from benchmarks.speed.basis_form import BasisForm, loaded
+from benchmarks.speed.cases import KINDS, CellCase, LayerCase, SplineCase, VectorCase
 from circuits import engines
 from circuits.engines import Engine
 from circuits.engines.spectral import Spectral
@@ -69,6 +70,23 @@ def spline_layer(case: LayerCase, options: dict[str, Any], arrays: dict[str, Ten
     return _module(layer, arrays["x"])
 
 
+def uniform_splines(case: SplineCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """Our layer, by the fraction of a cell."""
+    return _splines(_our_splines(case, arrays), arrays)
+
+
+def moved_splines(case: SplineCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """Our layer with knots of its own for every input, as after an update of the grid."""
+    layer = _our_splines(case, arrays)
+    layer.basis = layer.basis.moved(_knots(case, arrays))
+    return _splines(layer, arrays)
+
+
+def all_splines(case: SplineCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """The form that computes all functions."""
+    return _splines(BasisForm(_knots(case, arrays), case.degree, case.out_features), arrays)
+
+
 def linear(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
     """The layer that everybody knows."""
     return _module(nn.Linear(case.in_features, case.out_features), arrays["x"])
@@ -99,6 +117,9 @@ MODELS: Mapping[str, Callable[[Any, dict[str, Any], dict[str, Tensor]], Work]] =
     "qkan": qkan_layer,
     "vector": state_vector,
     "spline": spline_layer,
+    "uniform splines": uniform_splines,
+    "moved splines": moved_splines,
+    "all splines": all_splines,
     "linear": linear,
     "cell": cell,
     "lstm": torch_lstm,
@@ -114,6 +135,20 @@ def _engine(options: Mapping[str, Any]) -> Engine:
 def _ran(engine: Engine) -> str:
     """The engine, and for "auto" what that took and why."""
     return f"{engine!r} -> {engine.last}" if isinstance(engine, engines.Auto) else repr(engine)
+
+
+def _our_splines(case: SplineCase, arrays: Mapping[str, Tensor]) -> classical.BSplineKANLayer:
+    return classical.BSplineKANLayer(
+        case.in_features, case.out_features, case.grid_size, case.degree, dtype=arrays["x"].dtype
+    )
+
+
+def _knots(case: SplineCase, arrays: Mapping[str, Tensor]) -> Tensor:
+    return torch.from_numpy(case.knots).to(arrays["x"]).repeat(case.in_features, 1)
+
+
+def _splines(layer: nn.Module, arrays: dict[str, Tensor]) -> Work:
+    return training(layer, loaded(layer, arrays) | {"x": arrays["x"]}, f"torch {torch.__version__}")
 
 
 def _module(module: nn.Module, x: Tensor) -> Work:

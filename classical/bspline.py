@@ -62,10 +62,10 @@ def bspline_basis(
     if outside != "fade":
         cell = cell.clamp(max=grid_size - 1)
     fraction = position - cell
-    values = on_one_cell(lambda p: _uniform_shares(fraction, p), degree, like=x)
+    values = on_one_cell(lambda p: uniform_shares(fraction, p), degree, like=x)
     if outside == "linear" and degree > 0:
         at_end = fraction.detach()
-        rates = on_one_cell(lambda p: _uniform_shares(at_end, p), degree - 1, like=x)
+        rates = on_one_cell(lambda p: uniform_shares(at_end, p), degree - 1, like=x)
         values = along_tangents(values, rates, unbounded - position)
     return placed(values, cell.long(), count)
 
@@ -117,7 +117,8 @@ def check_grid(grid_size: int, degree: int, domain: tuple[float, float], outside
     checked_choice("outside", outside, OUTSIDE)
 
 
-def _uniform_shares(fraction: Tensor, p: int) -> list[Tensor]:
+def uniform_shares(fraction: Tensor, p: int) -> list[Tensor]:
+    """The shares of `on_one_cell` on uniform knots, from how far along its cell an entry is, 0 to 1."""
     if p == 1:
         return [fraction]
     part = fraction / p

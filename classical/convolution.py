@@ -14,7 +14,7 @@ from classical.checks import checked_size
 from classical.cost import Cost
 from classical.edge import EdgeLayer
 from classical.patches import Padding, Pair, checked_patches
-from classical.spline import BSplineKANLayer
+from classical.spline_layer import BSplineKANLayer
 
 
 class KANConv2d(nn.Module):

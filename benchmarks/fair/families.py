@@ -25,7 +25,7 @@ from classical import (
     WaveletKAN,
 )
 from classical.fourier import Fourier
-from classical.spline import BSpline
+from classical.spline_basis import BSpline
 from qkan import DARUAN, HQKAN, QKAN
 
 Choice = Mapping[str, Any]

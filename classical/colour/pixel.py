@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from classical.bspline import on_one_cell, uniform_shares
 from classical.checks import checked_size
-from classical.spline import on_one_cell
 
 COLOURS = 3
 
@@ -87,7 +87,8 @@ class PixelSpline:
         position = (x * self.grid_size).clamp(0, self.grid_size)
         # NaN has no cell; it stays in the fraction of whichever it is given.
         cell = position.detach().long().clamp(0, self.grid_size - 1)
-        values = torch.stack(on_one_cell(position - cell, self.degree), -3)
+        fraction = position - cell
+        values = torch.stack(on_one_cell(lambda p: uniform_shares(fraction, p), self.degree, like=fraction), -3)
         places = torch.stack([cell + r for r in range(self.degree + 1)], -3)[..., None, :, :, :, :]
         near = c.gather(-3, places.expand(*c.shape[:-3], -1, -1, -1))
         splines = (near * values[..., None, :, :, :, :]).sum(-3)

@@ -24,16 +24,17 @@ from benchmarks.provenance import provenance
 from benchmarks.publish import TABLES
 from benchmarks.report import Results
 from benchmarks.speed import contestants, groups, judge, race
-from benchmarks.speed.cases import KINDS, LayerCase, SplineCase, VectorCase
+from benchmarks.speed.cases import KINDS, LayerCase, RationalCase, SplineCase, VectorCase
 from benchmarks.speed.contestants import ALL_KNOTS, AUTO, BLOCH, EXACT, SPLINE, STATEVECTOR, UNIFORM_KNOTS
 from benchmarks.speed.figures import FIGURES
-from benchmarks.speed.groups import CELLS, DEPTHS, SPLINES, TRAINABLE, UNIT, VECTORS, Group
+from benchmarks.speed.groups import CELLS, DEPTHS, RATIONALS, SPLINES, TRAINABLE, UNIT, VECTORS, Group
 from benchmarks.speed.plots import plot_sweeps
 from benchmarks.speed.process import ROOT, Limits
 from benchmarks.speed.race import Contestant
 from benchmarks.speed.report import report, tables
 from benchmarks.speed.run import run
 from circuits import engines
+from classical.rational_function import plain_rational
 from rows import read_rows
 from tolerances import EXACT as ROUNDING
 
@@ -126,7 +127,7 @@ def test_every_contestant_of_a_quick_run_is_right_and_is_timed(quick):
     _, rows = quick
     expected = [(group.name, field.name) for group in groups.quick(None) for field in group.contestants]
     assert [(row["group"], row["contestant"]) for row in rows] == expected
-    assert {group for group, _ in expected} == {UNIT, TRAINABLE, VECTORS, CELLS, SPLINES}
+    assert {group for group, _ in expected} == {UNIT, TRAINABLE, VECTORS, CELLS, SPLINES, RATIONALS}
     for row in rows:
         assert row["reason"] is None
         assert len(row["forward_ms"]) == len(row["step_ms"]) == 2
@@ -185,6 +186,18 @@ def test_a_case_draws_what_its_circuit_asks_for(case):
     assert {name: arrays[name].shape[-1] for name in case.circuit.slots} == case.circuit.slots
     assert arrays["x"].abs().max() <= 1
     assert case.output(engines.get("reference"), arrays).shape[0] == case.batch
+
+
+def test_rational_functions_are_judged_by_their_formula():
+    case = RationalCase(3, 2, 8)
+    right = judge.truth(case, case.draw())
+    x, a, b = (torch.from_numpy(array).double().requires_grad_() for array in case.draw().values())
+    y = plain_rational(x, a, b)
+    y.square().mean().backward()
+    torch.testing.assert_close(torch.from_numpy(right.output), y.detach(), **ROUNDING)
+    for name, tensor in {"x": x, "numerator": a, "denominator": b}.items():
+        torch.testing.assert_close(torch.from_numpy(right.gradients[name]), tensor.grad, **ROUNDING)
+    assert KINDS[case.kind](json.loads(json.dumps(case.spec()))) == case
 
 
 def test_inputs_can_be_standard_normal():

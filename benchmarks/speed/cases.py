@@ -17,11 +17,14 @@ from circuits.engines import Engine
 
 @dataclass(frozen=True)
 class Case(ABC):
-    """A function, its inputs and its parameters; a subclass has at least a batch and a seed."""
+    """A function, its inputs and its parameters; a subclass has at least a batch and a seed.
+
+    The function is that of a `circuit`, which every engine evaluates; a case without one computes it itself.
+    """
 
     kind: ClassVar[str]
-    judge: ClassVar[str]
-    """Name of the engine that judges the others, in float64."""
+    judge: ClassVar[str | None]
+    """Name of the engine that judges the others, in float64; None where `output` needs none and is right itself."""
 
     @property
     @abstractmethod
@@ -38,7 +41,7 @@ class Case(ABC):
         """Inputs and parameters, float32 so that all dtypes start from the same numbers."""
 
     @abstractmethod
-    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+    def output(self, engine: Engine | None, tensors: Mapping[str, Tensor]) -> Tensor:
         """What contestants compute, written plainly, `(*rows)` first."""
 
     def spec(self) -> dict[str, Any]:
@@ -114,7 +117,8 @@ class LayerCase(Case):
             arrays["shift"] = random.uniform(-np.pi, np.pi, (*grid, self.reps))
         return {name: array.astype(np.float32) for name, array in arrays.items()}
 
-    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+    def output(self, engine: Engine | None, tensors: Mapping[str, Tensor]) -> Tensor:
+        assert engine is not None
         x, slots = tensors["x"], {name: tensors[name] for name in self.circuit.slots}
         values = engine(self.circuit, x[:, None, :, None], slots)
         quantum = torch.einsum("boi,oi->bo", values, tensors["weight"])
@@ -167,7 +171,8 @@ class VectorCase(Case):
         theta = random.uniform(-np.pi, np.pi, 2 * self.wires * self.depth)
         return {"x": x.astype(np.float32), "theta": theta.astype(np.float32)}
 
-    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+    def output(self, engine: Engine | None, tensors: Mapping[str, Tensor]) -> Tensor:
+        assert engine is not None
         return engine(self.circuit, tensors["x"], {"theta": tensors["theta"]})
 
 
@@ -224,7 +229,7 @@ class CellCase(Case):
             arrays |= {f"{name}_{key}": array for key, array in part.draw().items() if key != "x"}
         return arrays
 
-    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+    def output(self, engine: Engine | None, tensors: Mapping[str, Tensor]) -> Tensor:
         x, steps = tensors["x"], []
         h = c = x.new_zeros(len(x), self.hidden)
         for step in x.unbind(1):
@@ -244,7 +249,7 @@ class CellCase(Case):
 class SplineCase(Case):
     r"""A layer $y_o = \sum_i [w_{oi} \mathrm{SiLU}(x_i) + s_{oi} \sum_j c_{oij} B_j(x_i)]$ on uniform knots of [-1, 1].
 
-    No engine takes part: the formula judges, each function by its definition.
+    The formula judges, each function by its definition.
 
     Args:
         batch: rows of x.
@@ -256,7 +261,7 @@ class SplineCase(Case):
     """
 
     kind: ClassVar[str] = "spline"
-    judge: ClassVar[str] = "reference"
+    judge: ClassVar[str | None] = None
 
     batch: int
     in_features: int
@@ -289,7 +294,7 @@ class SplineCase(Case):
         }
         return {name: array.astype(np.float32) for name, array in arrays.items()}
 
-    def output(self, engine: Engine, tensors: Mapping[str, Tensor]) -> Tensor:
+    def output(self, engine: Engine | None, tensors: Mapping[str, Tensor]) -> Tensor:
         x, t = tensors["x"], self.knots.tolist()
         functions = [((start <= x) & (x < stop)).to(x.dtype) for start, stop in pairwise(t)]
         for p in range(1, self.degree + 1):
@@ -302,8 +307,48 @@ class SplineCase(Case):
         return splines + torch.nn.functional.silu(x) @ tensors["base_weight"].T
 
 
+@dataclass(frozen=True)
+class RationalCase(Case):
+    r"""Rational functions $P(x) / (1 + \sum_{j \le 4} |b_j| |x|^j)$, P of degree 5, with one P and 8 denominators.
+
+    Args:
+        batch: sequences.
+        tokens: their length.
+        features: channels, a multiple of 8.
+        seed: of everything drawn.
+    """
+
+    kind: ClassVar[str] = "rational"
+    judge: ClassVar[str | None] = None
+
+    batch: int
+    tokens: int
+    features: int
+    seed: int = 0
+
+    @property
+    def label(self) -> str:
+        return f"{self.batch}, {self.tokens}, {self.features}"
+
+    @property
+    def size(self) -> int:
+        return 20 * self.tokens * self.features
+
+    def draw(self) -> dict[str, np.ndarray]:
+        random = np.random.default_rng(self.seed)
+        shapes = {"x": (self.batch, self.tokens, self.features), "numerator": (1, 6), "denominator": (8, 4)}
+        return {name: random.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+    def output(self, engine: Engine | None, tensors: Mapping[str, Tensor]) -> Tensor:
+        x = tensors["x"].unflatten(-1, (8, -1))
+        a, b = tensors["numerator"][..., None], tensors["denominator"].abs()[..., None]
+        numerator = torch.stack([a[:, i] * x**i for i in range(6)]).sum(0)
+        denominator = torch.stack([b[:, j - 1] * x.abs() ** j for j in range(1, 5)]).sum(0)
+        return (numerator / (1 + denominator)).flatten(-2)
+
+
 KINDS: Mapping[str, Callable[[Mapping[str, Any]], Case]] = {
     cls.kind: lambda spec, cls=cls: cls(**{key: value for key, value in spec.items() if key != "kind"})
-    for cls in (LayerCase, VectorCase, CellCase, SplineCase)
+    for cls in (LayerCase, VectorCase, CellCase, SplineCase, RationalCase)
 }
 """From `spec` back to the case, by its kind."""

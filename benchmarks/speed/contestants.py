@@ -15,6 +15,8 @@ PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 AUTO, SPECTRAL, BLOCH, STATEVECTOR = "ours, auto", "ours, spectral", "ours, bloch", "ours, statevector"
 SPLINE, LINEAR, PRODUCTS = "B-splines, ours", "nn.Linear", "bare products"
 UNIFORM_KNOTS, OWN_KNOTS, ALL_KNOTS = "ours, uniform knots", "ours, own knots", "recursion over all knots"
+RATIONAL, RATIONAL_TORCH = "ours, rational", "ours, rational by torch"
+"""Gradients by hand, and the same formula differentiated by torch."""
 STEPWISE, LSTM = "ours, bloch, step by step", "nn.LSTM"
 EXACT, CUTN, PYKAN = "qkan 0.2.3, exact", "qkan 0.2.3, cutn", "pykan 0.2.8"
 DEFAULT_QUBIT, LIGHTNING = "PennyLane default.qubit", "PennyLane lightning.qubit"
@@ -90,6 +92,16 @@ def splines() -> tuple[Contestant, ...]:
         _ours(UNIFORM_KNOTS, model="uniform splines"),
         _ours(OWN_KNOTS, model="moved splines"),
         _ours(ALL_KNOTS, model="all splines"),
+    )
+
+
+def rationals() -> tuple[Contestant, ...]:
+    """For cases of a rational function: with gradients by hand or by torch, as it is or compiled."""
+    paths = {RATIONAL: "fast", RATIONAL_TORCH: "plain"}
+    return tuple(
+        _ours(f"{label}, compiled" if compiled else label, model="rational", path=path, compile=compiled)
+        for compiled in (True, False)
+        for label, path in paths.items()
     )
 
 

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.report import Results, Table
-from benchmarks.speed.cases import Case, CellCase, LayerCase, SplineCase
+from benchmarks.speed.cases import Case, CellCase, LayerCase, RationalCase, SplineCase
 from benchmarks.speed.contestants import (
     ALL_KNOTS,
     AUTO,
@@ -17,6 +17,8 @@ from benchmarks.speed.contestants import (
     LSTM,
     OWN_KNOTS,
     PRODUCTS,
+    RATIONAL,
+    RATIONAL_TORCH,
     SPECTRAL,
     SPLINE,
     STATEVECTOR,
@@ -27,6 +29,8 @@ from benchmarks.speed.groups import (
     CELLS,
     DEPTHS,
     NORMAL,
+    RATIONAL_SHAPES,
+    RATIONALS,
     SHAPES,
     SPLINE_SHAPES,
     SPLINES,
@@ -138,6 +142,11 @@ def _splines(shape: tuple[int, int, int], ours: str) -> Figure:
     return Figure(name, _ratio(SPLINES, case, ours, ALL_KNOTS), 1, False)
 
 
+def _rationals(shape: tuple[int, int, int], suffix: str) -> Figure:
+    name = f"rational, {', '.join(map(str, shape))}: differentiated by torch / ours{suffix}"
+    return Figure(name, _ratio(RATIONALS, RationalCase(*shape), RATIONAL_TORCH, f"{RATIONAL}{suffix}"), 3, True)
+
+
 FIGURES = (
     Figure("1000, 100→100, 3, unit: peer exact / auto", _layer(HUNDRED, UNIT, EXACT, AUTO), 500, True),
     Figure(
@@ -159,5 +168,6 @@ FIGURES = (
     Figure("LSTM, 32, 64 steps, 1→16, 3, trainable: peer exact / auto", _cell(True, EXACT, AUTO), 20, True),
     *(_splines(shape, ours) for ours in (UNIFORM_KNOTS, OWN_KNOTS) for shape in SPLINE_SHAPES),
     Figure("10 wires: peak memory, depth 64 / depth 4", _growth, 1.5, False),
+    *(_rationals(shape, ", compiled") for shape in RATIONAL_SHAPES),
 )
 """Times are medians of training steps."""

@@ -4,8 +4,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed import contestants
-from benchmarks.speed.cases import Case, CellCase, LayerCase, SplineCase, VectorCase
-from benchmarks.speed.contestants import AUTO, BLOCH, CUTN, EXACT, LINEAR, PRODUCTS, PYKAN, SPLINE
+from benchmarks.speed.cases import Case, CellCase, LayerCase, RationalCase, SplineCase, VectorCase
+from benchmarks.speed.contestants import (
+    AUTO,
+    BLOCH,
+    CUTN,
+    EXACT,
+    LINEAR,
+    PRODUCTS,
+    PYKAN,
+    RATIONAL,
+    RATIONAL_TORCH,
+    SPLINE,
+)
 from benchmarks.speed.race import Contestant
 
 SHAPES = (
@@ -28,6 +39,9 @@ CELL_SHAPES = ((32, 64, 1, 16, 3), (32, 64, 16, 16, 3))
 
 SPLINE_SHAPES = ((1024, 64, 64), (1000, 100, 100))
 """Batch, inputs, outputs."""
+RATIONALS = "Rational activations"
+RATIONAL_SHAPES = ((64, 197, 192), (8, 197, 768))
+"""Batch, tokens, channels: of the first activation of KAT-T, and of the second one."""
 
 VARIANTS = {UNIT: False, TRAINABLE: True}
 
@@ -77,6 +91,7 @@ def everything(peers: Path | None) -> list[Group]:
         Group(DEPTHS, depths, (contestants.vector(),)),
         Group(CELLS, cells, contestants.cells(peers)),
         Group(SPLINES, tuple(SplineCase(*shape) for shape in SPLINE_SHAPES), contestants.splines()),
+        Group(RATIONALS, tuple(RationalCase(*shape) for shape in RATIONAL_SHAPES), contestants.rationals()),
         *_sweeps(all_layers),
     ]
 
@@ -84,6 +99,7 @@ def everything(peers: Path | None) -> list[Group]:
 def quick(peers: Path | None) -> list[Group]:
     """Seconds in all: whether the benchmark works."""
     known = contestants.layers(peers)
+    rationals = contestants.rationals()
     one, other = contestants.picked(known, AUTO, SPLINE, PRODUCTS), contestants.picked(known, AUTO, LINEAR, EXACT)
     return [
         Group(UNIT, (LayerCase(64, 3, 4, 2),), one),
@@ -91,6 +107,7 @@ def quick(peers: Path | None) -> list[Group]:
         Group(VECTORS, (VectorCase(3, 2, 16),), (contestants.vector(),)),
         Group(CELLS, (CellCase(4, 5, 1, 2, 1, trainable=True),), contestants.cells(peers)),
         Group(SPLINES, (SplineCase(32, 3, 4),), contestants.splines()),
+        Group(RATIONALS, (RationalCase(2, 3, 8),), contestants.picked(rationals, RATIONAL, RATIONAL_TORCH)),
     ]
 
 

@@ -5,14 +5,14 @@ from statistics import median
 from typing import Any
 
 from benchmarks.report import Results, Table, origin
-from benchmarks.speed.contestants import ALL_KNOTS, AUTO, STATEVECTOR
+from benchmarks.speed.contestants import ALL_KNOTS, AUTO, RATIONAL_TORCH, STATEVECTOR
 from benchmarks.speed.figures import figures
-from benchmarks.speed.groups import CELLS, DEPTHS, NORMAL, SPLINES, TRAINABLE, UNIT, VECTORS
+from benchmarks.speed.groups import CELLS, DEPTHS, NORMAL, RATIONALS, SPLINES, TRAINABLE, UNIT, VECTORS
 
 Row = Mapping[str, Any]
 
 YARDSTICKS = {UNIT: AUTO, TRAINABLE: AUTO, NORMAL: AUTO, VECTORS: STATEVECTOR, DEPTHS: STATEVECTOR, CELLS: AUTO}
-YARDSTICKS |= {SPLINES: ALL_KNOTS}
+YARDSTICKS |= {SPLINES: ALL_KNOTS, RATIONALS: RATIONAL_TORCH}
 """The groups that have a table, and whose step is 1 in it."""
 
 LONGEST = 70
@@ -34,7 +34,7 @@ def group_table(results: Results, group: str) -> Table:
         lines.append([row["label"] if row["label"] != label else "", row["contestant"], *_cells(row, standard)])
         label = row["label"]
     case = {VECTORS: "circuit", DEPTHS: "circuit", CELLS: "batch, steps, in→hidden, reps, scales"}
-    case |= {SPLINES: "batch, in→out, cells, degree"}
+    case |= {SPLINES: "batch, in→out, cells, degree", RATIONALS: "batch, tokens, channels"}
     times = ["forward, ms", "step, ms [min..max]", f"step / {YARDSTICKS[group].removeprefix('ours, ')}"]
     return Table(
         group,

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 import classical
 from benchmarks.peers.serve import Work, serve, training
 from benchmarks.speed.basis_form import BasisForm, loaded
-from benchmarks.speed.cases import KINDS, CellCase, LayerCase, SplineCase, VectorCase
+from benchmarks.speed.cases import KINDS, CellCase, LayerCase, RationalCase, SplineCase, VectorCase
 from circuits import engines
 from circuits.engines import Engine
 from circuits.engines.spectral import Spectral
+from classical.rational_function import plain_rational, rational
 from qkan import QKANLSTM, QKANLayer
 
 
@@ -62,6 +63,18 @@ def torch_lstm(case: CellCase, options: dict[str, Any], arrays: dict[str, Tensor
     network = nn.LSTM(case.in_features, case.hidden, batch_first=True)
     leaves = dict(network.named_parameters()) | {"x": arrays["x"]}
     return training(lambda x: network(x)[0], leaves, f"torch {torch.__version__}")
+
+
+def rational_activation(case: RationalCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
+    """Our rational function or its plain twin; compiled before the first step, whose memory is then its own."""
+    function = {"fast": rational, "plain": plain_rational}[options["path"]]
+    ran = f"torch {torch.__version__}, {function.__name__}"
+    if not options["compile"]:
+        return training(lambda x: function(x, arrays["numerator"], arrays["denominator"]), arrays, ran)
+    compiled = torch.compile(function, fullgraph=True, dynamic=False)
+    work = training(lambda x: compiled(x, arrays["numerator"], arrays["denominator"]), arrays, f"{ran}, compiled")
+    work.step()
+    return work
 
 
 def spline_layer(case: LayerCase, options: dict[str, Any], arrays: dict[str, Tensor]) -> Work:
@@ -124,6 +137,7 @@ MODELS: Mapping[str, Callable[[Any, dict[str, Any], dict[str, Tensor]], Work]] =
     "cell": cell,
     "lstm": torch_lstm,
     "products": products,
+    "rational": rational_activation,
 }
 """What can be asked for; a new one is a function above and an entry here."""
 

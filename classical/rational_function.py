@@ -90,7 +90,7 @@ class _Rational(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (x, a, b), compiling = grads, ctx.saved_tensors, torch.compiler.is_compiling()
         if torch.is_grad_enabled() and not compiling:  # these gradients are to be differentiated themselves
-            _, pull = torch.func.vjp(partial(_grouped, form=ctx.form), x, a, b)
+            pull = torch.func.vjp(partial(_grouped, form=ctx.form), x, a, b)[1]
             return *pull(grad), None
         by_x, sums = [], torch.zeros((), dtype=torch.float64, device=x.device)
         a_c, b_c = _by_channel(x, a), _by_channel(x, b)

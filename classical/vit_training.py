@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def warm_start(model: ViT, weights: Mapping[str, Tensor]) -> None:
             module.reset_parameters()
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, list[nn.Parameter] | float]]:
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Two groups for an optimizer of torch: parameters that decay, and those that do not.
 
     Biases, normalisations, the class token and positions do not, nor do coefficients of `Rational`, which have two axes

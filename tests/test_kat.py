@@ -1,6 +1,7 @@
 """Vision transformers: published sizes, warm starts that change nothing, and attention that is learned."""
 
 from dataclasses import replace
+from typing import cast
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from classical import KAT, KArAt, Rational, ViT, ViTConfig, parameter_groups, warm_start
 from classical.basis import Basis, Quadrature, standard_normal
 from classical.spline import BSpline
-from classical.vit_blocks import FeedForward
+from classical.vit_blocks import Block, FeedForward
 from qkan import DARUAN
 from tolerances import EXACT
 
@@ -103,7 +104,7 @@ def test_costs_are_what_is_counted(model, operator):
     per_token = 14 * SMALL.hidden if model is ViT else 20 * (SMALL.hidden + SMALL.width)
     functions += layers * tokens * per_token
     for block in transformer.blocks:
-        if isinstance(attention := block.attn.operator, KArAt):
+        if isinstance(attention := cast(Block, block).attn.operator, KArAt):
             functions += SMALL.heads * tokens**2 * attention.basis.flops
     if operator is not OPERATORS["DARUAN"]:  # Its circuits are products as well.
         assert counter.get_total_flops() == 3 * (cost.flops - functions)
@@ -137,9 +138,10 @@ def test_tokens_are_patches_read_row_by_row_after_the_class_token():
     seen = []
     model.blocks[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     model(x)
-    weight = model.patch_embed.proj.weight.flatten(1)
+    weight, bias = model.patch_embed.proj.weight.flatten(1), model.patch_embed.proj.bias
+    assert bias is not None
     patches = [x[0, :, i : i + 4, j : j + 4].flatten() for i in (0, 4) for j in (0, 4)]
-    tokens = [model.cls_token[0, 0], *(weight @ patch + model.patch_embed.proj.bias for patch in patches)]
+    tokens = [model.cls_token[0, 0], *(weight @ patch + bias for patch in patches)]
     torch.testing.assert_close(seen[0][0], torch.stack(tokens) + model.pos_embed[0], **EXACT)
 
 
@@ -188,7 +190,8 @@ def test_it_is_traced_as_one_graph():
 @pytest.mark.parametrize("universal", [False, True])
 def test_a_state_dict_carries_the_whole_function(operator, universal):
     model, other = (KAT(SMALL, operator=operator, universal=universal, dtype=F64) for _ in range(2))
-    made(model), made(other, seed=5)
+    made(model)
+    made(other, seed=5)
     x = draw(2, *IMAGE)
     assert not torch.equal(model(x), other(x))
     other.load_state_dict(model.state_dict())
@@ -210,8 +213,8 @@ def test_the_generator_alone_decides_what_is_drawn():
 def test_in_training_branches_are_left_out_for_some_samples_and_the_mean_stays():
     config = replace(SMALL, drop_path=0.5)
     model = made(ViT(config, dtype=F64))
-    assert [block.drop_path for block in model.blocks] == [0.0, 0.5]
-    block, branch = model.blocks[1], torch.ones(4000, 5, 8, dtype=F64)
+    assert [cast(Block, block).drop_path for block in model.blocks] == [0.0, 0.5]
+    block, branch = cast(Block, model.blocks[1]), torch.ones(4000, 5, 8, dtype=F64)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         dropped = block.train().dropped(branch)
@@ -320,9 +323,9 @@ def test_learned_weights_start_with_variance_one_over_the_tokens():
 
 
 def test_all_blocks_share_a_universal_operator():
-    operators = [block.attn.operator for block in ViT(SMALL, operator=KArAt, universal=True).blocks]
+    operators = [cast(Block, block).attn.operator for block in ViT(SMALL, operator=KArAt, universal=True).blocks]
     assert operators[0] is operators[1] is not None
-    operators = [block.attn.operator for block in ViT(SMALL, operator=KArAt).blocks]
+    operators = [cast(Block, block).attn.operator for block in ViT(SMALL, operator=KArAt).blocks]
     assert operators[0] is not operators[1]
 
 

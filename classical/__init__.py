@@ -8,18 +8,27 @@ from classical.chebyshev import ChebyshevKAN, ChebyshevKANLayer
 from classical.colour import CmKAN, PixelFunction, PixelSpline, colour_loss, fine_tune, ssim, train_colours
 from classical.convolution import KANConv2d
 from classical.fourier import FourierKAN, FourierKANLayer
+from classical.grkan import GRKAN, GRKANLayer
+from classical.karat import KArAt
+from classical.kat import KAT
 from classical.mlp import MLP
 from classical.nodewise import Nodewise
+from classical.rational import Rational
 from classical.rbf import FastKAN, FastKANLayer
 from classical.recurrent import GRU, LSTM
 from classical.regularise import sparsity
 from classical.relu import ReLUKAN, ReLUKANLayer
 from classical.single import SingleParameterKAN, SingleParameterKANLayer
 from classical.spline import BSplineKAN, BSplineKANLayer
+from classical.vit import ViT
+from classical.vit_config import ViTConfig
+from classical.vit_training import parameter_groups, warm_start
 from classical.wavelet import WaveletKAN, WaveletKANLayer
 
 __all__ = [
+    "GRKAN",
     "GRU",
+    "KAT",
     "LSTM",
     "MLP",
     "Adaptation",
@@ -35,17 +44,22 @@ __all__ = [
     "FastKANLayer",
     "FourierKAN",
     "FourierKANLayer",
+    "GRKANLayer",
     "KANAdapter",
     "KANConv2d",
+    "KArAt",
     "LoRA",
     "NeRA",
     "Nodewise",
     "PixelFunction",
     "PixelSpline",
+    "Rational",
     "ReLUKAN",
     "ReLUKANLayer",
     "SingleParameterKAN",
     "SingleParameterKANLayer",
+    "ViT",
+    "ViTConfig",
     "WaveletKAN",
     "WaveletKANLayer",
     "adapt",
@@ -56,8 +70,10 @@ __all__ = [
     "fine_tune",
     "load_adapter_state_dict",
     "merge_adapters",
+    "parameter_groups",
     "sparsity",
     "ssim",
     "train_colours",
     "unmerge_adapters",
+    "warm_start",
 ]

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from classical import KAT, KArAt, Rational, ViT, ViTConfig, parameter_groups, warm_start
 from classical.basis import Basis, Quadrature, standard_normal
-from classical.spline import BSpline
+from classical.spline_basis import BSpline
 from classical.vit_blocks import Block, FeedForward
 from qkan import DARUAN
 from tolerances import EXACT

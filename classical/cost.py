@@ -10,8 +10,20 @@ from torch import Tensor, nn
 
 from classical.checks import ACTIVATIONS
 
-ACTIVATION_FLOPS = {"relu": 1, "sigmoid": 4, "silu": 5, "tanh": 6, "gelu": 14, "identity": 0}
-"""Operations of an activation at one number, as arXiv:2407.16674 counts them."""
+ACTIVATION_FLOPS = {
+    "relu": 1,
+    "sigmoid": 4,
+    "silu": 5,
+    "tanh": 6,
+    "gelu": 14,
+    "identity": 0,
+    "softplus": 3,
+    "leaky_relu": 2,
+    "elu": 3,
+    "selu": 5,
+}
+"""Operations of an activation at one number, as arXiv:2407.16674 counts them; from softplus on counted like them: a
+sum, product, comparison, exponential or logarithm is one."""
 
 NORM_FLOPS = 4
 """Operations of a normalisation per number, as arXiv:2407.16674 counts them."""

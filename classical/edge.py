@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from classical.basis import Basis, mean_square
-from classical.checks import Base, check_features, checked_activation, checked_choice, checked_size
+from classical.checks import Base, check_features, checked_activation, checked_size
 from classical.cost import NORM_FLOPS, Cost, activation_flops, numbers_in
-
-NORMS = ("layer", "batch")
+from classical.norm import made_norm, normalised
 
 
 class EdgeLayer(nn.Module):
@@ -69,7 +68,7 @@ class EdgeLayer(nn.Module):
         self.in_features = checked_size("in_features", in_features, at_least=1)
         self.out_features = checked_size("out_features", out_features, at_least=1)
         self.basis = basis
-        self.norm = None if norm is None else _norm(norm, in_features, device, dtype)
+        self.norm = made_norm(norm, in_features, device, dtype)
         self.base = None if base is None else checked_activation(base, argument="base")
 
         def parameter(*shape: int) -> nn.Parameter:
@@ -129,13 +128,7 @@ class EdgeLayer(nn.Module):
 
     def normalised(self, x: Tensor) -> Tensor:
         """What the functions see."""
-        match self.norm:
-            case None:
-                return x
-            case nn.BatchNorm1d():
-                return self.norm(x.reshape(-1, self.in_features)).reshape(x.shape)
-            case norm:
-                return norm(x)
+        return normalised(self.norm, x)
 
     def weights(self) -> Tensor:
         """The coefficients with their scalers, `(out, in, size)`."""
@@ -173,17 +166,6 @@ class EdgeLayer(nn.Module):
             f"{self.in_features}, {self.out_features}, base={base}, scaler={self.scaler is not None}, "
             f"bias={self.bias is not None}"
         )
-
-
-def _norm(norm: str, features: int, device: torch.device | str | None, dtype: torch.dtype | None) -> nn.Module:
-    checked_choice("norm", norm, NORMS)
-    if norm == "batch":
-        return nn.BatchNorm1d(features, device=device, dtype=dtype)
-    if features == 1:
-        raise ValueError(
-            "Argument `norm` must not be 'layer' for 1 input, which it would make 0: take 'batch' or None."
-        )
-    return nn.LayerNorm(features, device=device, dtype=dtype)
 
 
 def _without(direction: Tensor, vectors: Tensor) -> Tensor:

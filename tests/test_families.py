@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from classical import (
+    AFKAN,
+    AFKANLayer,
     BSplineKAN,
     BSplineKANLayer,
     ChebyshevKAN,
@@ -46,6 +48,8 @@ class Row:
         edges: parameters an edge has by default.
         units: parameters an output has by default.
         inputs: parameters an input has by default.
+        layers: parameters a layer has by default beside.
+        summed: whether a layer is an `EdgeLayer`, a sum of functions of one input each.
         options: combinations of arguments, each of which is tested.
         start: samples as the layer expects them, from a shape and a generator.
     """
@@ -55,6 +59,8 @@ class Row:
     edges: int
     units: int = 0
     inputs: int = 0
+    layers: int = 0
+    summed: bool = True
     options: tuple[dict[str, Any], ...] = field(default=({},))
     start: Callable[..., torch.Tensor] = torch.randn
 
@@ -143,9 +149,31 @@ FAMILIES = {
         inputs=2,
         options=({}, {"function": "arctan", "bias": False, "norm": None}, {"function": "tanh", "base": "silu"}),
     ),
+    "pairs of activations": Row(
+        AFKAN,
+        AFKANLayer,
+        edges=1,
+        inputs=2,
+        layers=3 * 6 + 2,
+        summed=False,
+        options=(
+            {},
+            {"activation": torch.tanh, "combination": "sum_prod", "reductions": "multistep", "norm": None},
+            {"grid_size": 2, "reductions": ["spatial_attn", "multihead_attn"], "merge": "quadratic"},
+            {"degree": 1, "function_norm": "sample", "reductions": ("local_attn", "self_attn")},
+        ),
+    ),
 }
 
+SUMMED = {name: row for name, row in FAMILIES.items() if row.summed}
+
 EVERY = pytest.mark.parametrize("row", FAMILIES.values(), ids=FAMILIES)
+EVERY_SUMMED = pytest.mark.parametrize("row", SUMMED.values(), ids=SUMMED)
+EACH_SUMMED = pytest.mark.parametrize(
+    ("row", "options"),
+    [(row, options) for row in SUMMED.values() for options in row.options],
+    ids=[f"{name}-{number}" for name, row in SUMMED.items() for number in range(len(row.options))],
+)
 EACH = pytest.mark.parametrize(
     ("row", "options"),
     [(row, options) for row in FAMILIES.values() for options in row.options],
@@ -171,7 +199,7 @@ def made(make, *sizes, **options):
     return model
 
 
-@EACH
+@EACH_SUMMED
 def test_a_layer_is_the_sum_of_its_edges(row, options):
     """One edge, function and sample at a time."""
     layer, x = made(row.layer, 3, 2, **options), draw(5, 3)
@@ -186,7 +214,7 @@ def test_a_layer_is_the_sum_of_its_edges(row, options):
     torch.testing.assert_close(layer(x), y, **EXACT)
 
 
-@EACH
+@EACH_SUMMED
 def test_what_edges_add_sums_to_the_layer(row, options):
     layer, x = made(row.layer, 3, 2, **options), draw(2, 5, 3)
     y = layer.edge_values(x).sum(-1) + (0 if layer.bias is None else layer.bias)
@@ -214,7 +242,7 @@ class Sizes(TorchDispatchMode):
         return out
 
 
-@EVERY
+@EVERY_SUMMED
 def test_no_tensor_has_an_entry_per_sample_and_edge(row):
     layer, x = row.layer(20, 30), draw(40, 20, dtype=torch.float32).requires_grad_()
     with Sizes() as sizes:
@@ -227,10 +255,16 @@ def test_no_tensor_has_an_entry_per_sample_and_edge(row):
 def test_parameters_are_those_of_the_formula(row, widths):
     count = sum(parameter.numel() for parameter in row.model(widths).parameters())
     edges = sum(i * o for i, o in pairwise(widths))
-    assert count == edges * row.edges + sum(widths[1:]) * row.units + sum(widths[:-1]) * row.inputs
+    assert (
+        count
+        == edges * row.edges
+        + sum(widths[1:]) * row.units
+        + sum(widths[:-1]) * row.inputs
+        + (len(widths) - 1) * row.layers
+    )
 
 
-@EACH
+@EACH_SUMMED
 def test_costs_are_what_is_counted(row, options):
     """Parameters are counted, and operations of matrix products, by torch's counter."""
     model = row.model([6, 5, 4], **options | ({"base": "silu"} if callable(options.get("base")) else {}))
@@ -369,7 +403,7 @@ def test_results_are_those_of_double_precision_rounded(row, dtype):
     torch.testing.assert_close(y.double(), exact, rtol=0, atol=20 * max(ROUNDED[dtype]["atol"], 1e-7))
 
 
-@EVERY
+@EVERY_SUMMED
 def test_a_module_as_base_is_trained_along(row):
     base = nn.PReLU()
     assert any(parameter is base.weight for parameter in row.layer(2, 3, base=base).parameters())
@@ -389,8 +423,6 @@ def test_a_base_that_vanishes_starts_with_weight_zero():
         (lambda row: row.layer(0, 1), ValueError, r"Argument `in_features` must be at least 1, but is 0\."),
         (lambda row: row.layer(1, -2), ValueError, r"Argument `out_features` must be at least 1, but is -2\."),
         (lambda row: row.layer(2.0, 1), TypeError, r"`in_features` must be an integer, such as 3, but is 2\.0\."),
-        (lambda row: row.layer(2, 1, base="swish"), ValueError, r"`base` must be .* relu, .*, but is 'swish'\."),
-        (lambda row: row.layer(2, 1, base=nn.SiLU), TypeError, r"`base` must be a name or a function .*, but is <"),
         (lambda row: row.layer(2, 1, norm="rms"), ValueError, r"`norm` must be one of layer, batch, but is 'rms'\."),
         (lambda row: row.layer(1, 1, norm="layer"), ValueError, r"`norm` must not be 'layer' for 1 input"),
         (lambda row: row.model([3]), ValueError, r"`widths` must have 2 entries or more, as in \w+\(\[2, 5, 1\]\)"),
@@ -402,3 +434,16 @@ def test_a_base_that_vanishes_starts_with_weight_zero():
 def test_an_impossible_argument_is_named_with_its_value(row, spoil, error, message):
     with pytest.raises(error, match=message):
         spoil(row)
+
+
+@EVERY_SUMMED
+@pytest.mark.parametrize(
+    ("base", "error", "message"),
+    [
+        ("swish", ValueError, r"`base` must be .* relu, .*, but is 'swish'\."),
+        (nn.SiLU, TypeError, r"`base` must be a name or a function .*, but is <"),
+    ],
+)
+def test_a_base_that_is_no_function_is_named(row, base, error, message):
+    with pytest.raises(error, match=message):
+        row.layer(1, 1, base=base)

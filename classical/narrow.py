@@ -1,0 +1,60 @@
+"""Modules with some of their outputs only."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def narrowed(
+    module: nn.Module, maker: Callable[[int, int], nn.Module], inputs: int, outputs: int, rows: Tensor
+) -> nn.Module:
+    """A copy of `module`, which is `maker(inputs, outputs)` by its shapes, that computes the outputs `rows` only.
+
+    `maker(inputs, len(rows))` says what a smaller module looks like: the axis along which one of its parameters or
+    buffers is shorter is the axis of outputs, of which the rows are kept. So a module must compute its outputs apart
+    from each other, each from rows of its own and from what is the same for all: a normalisation over outputs, for
+    one, would not be what it was.
+
+    Raises:
+        ValueError: If the smaller module differs from `module` by more than such axes.
+
+    >>> layer = nn.Linear(2, 3)
+    >>> small = narrowed(layer, nn.Linear, 2, 3, torch.tensor([2, 0]))
+    >>> torch.equal(small.weight, layer.weight[[2, 0]])
+    True
+    """
+    if rows.tolist() == list(range(outputs)):
+        return copy.deepcopy(module)
+    with torch.random.fork_rng(devices=[]):
+        # A copy, for a maker may give all its modules the same part, which must not be changed.
+        small = copy.deepcopy(maker(inputs, len(rows)))
+    state, sizes = module.state_dict(), {name: value.shape for name, value in small.state_dict().items()}
+    if state.keys() != sizes.keys():
+        raise _cannot(module, len(rows), outputs, f"the names of its parameters are {list(state)}, not {list(sizes)}")
+    for name, value in state.items():
+        state[name] = _kept(module, name, value, sizes[name], outputs, rows)
+    small.load_state_dict(state, assign=True)
+    for name, parameter in small.named_parameters():
+        parameter.requires_grad_(module.get_parameter(name).requires_grad)
+    return small.train(module.training)
+
+
+def _kept(module: nn.Module, name: str, value: Tensor, size: torch.Size, outputs: int, rows: Tensor) -> Tensor:
+    if value.shape == size:
+        return value.clone()
+    if len(size) == value.ndim:
+        shorter = [axis for axis, (old, new) in enumerate(zip(value.shape, size, strict=True)) if old != new]
+        if len(shorter) == 1 and (value.shape[shorter[0]], size[shorter[0]]) == (outputs, len(rows)):
+            return value.index_select(shorter[0], rows)
+    raise _cannot(module, len(rows), outputs, f"`{name}` of shape {tuple(value.shape)} would have {tuple(size)}")
+
+
+def _cannot(module: nn.Module, kept: int, outputs: int, reason: str) -> ValueError:
+    return ValueError(
+        f"{type(module).__name__} cannot be pruned to {kept} of {outputs} outputs, since {reason}: take candidates in "
+        "which each output has rows of its own."
+    )

@@ -30,8 +30,8 @@ def narrowed(
     if rows.tolist() == list(range(outputs)):
         return copy.deepcopy(module)
     with torch.random.fork_rng(devices=[]):
-        # A copy, for a maker may give all its modules the same part, which must not be changed.
-        small = copy.deepcopy(maker(inputs, len(rows)))
+        # Copied before, as it was when it made `module`, and after, for its modules may share a part.
+        small = copy.deepcopy(copy.deepcopy(maker)(inputs, len(rows)))
     state, sizes = module.state_dict(), {name: value.shape for name, value in small.state_dict().items()}
     if state.keys() != sizes.keys():
         raise _cannot(module, len(rows), outputs, f"the names of its parameters are {list(state)}, not {list(sizes)}")

@@ -2,7 +2,6 @@ r"""Kolmogorov-Arnold networks whose units select the space of their functions."
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import partial
 
@@ -65,7 +64,7 @@ class SKANLayer(Selection):
     ) -> None:
         checked_size("in_features", in_features, at_least=1)
         checked_size("out_features", out_features, at_least=1)
-        makers = [partial(_edges, copy.deepcopy(entry)) if isinstance(entry, Basis) else entry for entry in pool]
+        makers = [partial(_edges, entry) if isinstance(entry, Basis) else entry for entry in pool]
         super().__init__(makers, in_features, out_features, -1, device, dtype)
         self.in_features, self.out_features = in_features, out_features
 
@@ -158,4 +157,4 @@ class SConvKAN(Selection):
 
 
 def _edges(basis: Basis, inputs: int, outputs: int) -> EdgeLayer:
-    return EdgeLayer(inputs, outputs, copy.deepcopy(basis), bias=True)
+    return EdgeLayer(inputs, outputs, basis, bias=True)

@@ -36,9 +36,9 @@ class Selection(nn.Module):
     a multiple of `selection_entropy` joins the loss, until each p is nearly certain. Then `prune` keeps the choices
     alone, and training can go on.
 
-    **Noise.** Candidates that train along cover for each other, so that nothing tells which could do without the
-    others, and whoever learns first is chosen. If `shake` draws the noise n anew before each step of training, outputs
-    try candidates nearly alone, as often as these are probable. The noise is 0 at first, and in evaluation.
+    **Noise.** Candidates that train along cover for each other, so that little tells which could do without the others,
+    and the first to learn may be chosen. If `shake` draws the noise n anew before each step of training, outputs try
+    candidates nearly alone, as often as these are probable. The noise is 0 at first, and in evaluation.
 
     The parameters are `logits` of shape `(out, candidates)` for the $\theta$ and those of the candidates; `temperature`
     is a buffer for the $\tau$, and `noise` one that is not part of the state.
@@ -46,7 +46,8 @@ class Selection(nn.Module):
     Args:
         makers: Of the candidates, from numbers of inputs and outputs to modules. To be pruned to some of its outputs a
             candidate must compute them apart from each other, each from rows of its own, as linear, edge and
-            convolution layers do; see `narrowed`. Makers are called again for that.
+            convolution layers do; see `narrowed`. Makers are called again for that; each time a copy is, so that a
+            module in a `functools.partial` is never shared.
         inputs: What the makers are given.
         outputs: What the makers are given, and the size of the axis of outputs in results of candidates.
         axis: Of the outputs, counted from the end: -1 for layers, -3 for convolutions of images.
@@ -71,8 +72,8 @@ class Selection(nn.Module):
         super().__init__()
         self.inputs = checked_size("inputs", inputs, at_least=1)
         self.outputs = checked_size("outputs", outputs, at_least=1)
-        self.makers, self.axis = _checked_makers(makers), axis
-        candidates = [maker(inputs, outputs) for maker in self.makers]
+        self.makers, self.axis = copy.deepcopy(_checked_makers(makers)), axis
+        candidates = [copy.deepcopy(maker)(inputs, outputs) for maker in self.makers]
         self.candidates = nn.ModuleList(candidate.to(device=device, dtype=dtype) for candidate in candidates)
         self.logits = nn.Parameter(torch.zeros(outputs, len(candidates), device=device, dtype=dtype))
         self.register_buffer("temperature", torch.ones((), device=device, dtype=dtype))
@@ -181,7 +182,7 @@ class Annealing:
     """
 
     start: float = 1.0
-    end: float = 0.05
+    end: float = 0.01
     steps: int = 1000
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from classical import (
     AFKAN,
+    SKAN,
     AFKANLayer,
     BSplineKAN,
     BSplineKANLayer,
@@ -28,9 +30,12 @@ from classical import (
     ReLUKANLayer,
     SingleParameterKAN,
     SingleParameterKANLayer,
+    SKANLayer,
     WaveletKAN,
     WaveletKANLayer,
 )
+from classical.pairs import ActivationPairs
+from classical.spline_basis import BSpline
 from tolerances import EXACT, ROUNDED
 
 F64 = torch.float64
@@ -161,6 +166,17 @@ FAMILIES = {
             {"activation": torch.tanh, "combination": "sum_prod", "reductions": "multistep", "norm": None},
             {"grid_size": 2, "reductions": ["spatial_attn", "multihead_attn"], "merge": "quadratic"},
             {"degree": 1, "function_norm": "sample", "reductions": ("local_attn", "self_attn")},
+        ),
+    ),
+    "selected spaces": Row(
+        SKAN,
+        SKANLayer,
+        edges=8 + 10,
+        units=2 * (1 + 1),
+        summed=False,
+        options=(
+            {},
+            {"pool": (BSpline(2, 2), partial(FourierKANLayer, degree=1, base="silu"), ActivationPairs(dtype=F64))},
         ),
     ),
 }
@@ -423,8 +439,6 @@ def test_a_base_that_vanishes_starts_with_weight_zero():
         (lambda row: row.layer(0, 1), ValueError, r"Argument `in_features` must be at least 1, but is 0\."),
         (lambda row: row.layer(1, -2), ValueError, r"Argument `out_features` must be at least 1, but is -2\."),
         (lambda row: row.layer(2.0, 1), TypeError, r"`in_features` must be an integer, such as 3, but is 2\.0\."),
-        (lambda row: row.layer(2, 1, norm="rms"), ValueError, r"`norm` must be one of layer, batch, but is 'rms'\."),
-        (lambda row: row.layer(1, 1, norm="layer"), ValueError, r"`norm` must not be 'layer' for 1 input"),
         (lambda row: row.model([3]), ValueError, r"`widths` must have 2 entries or more, as in \w+\(\[2, 5, 1\]\)"),
         (lambda row: row.model([3, 0]), ValueError, r"`widths` must have positive entries only, but has 0\."),
         (lambda row: row.layer(3, 1)(torch.ones(5, 2)), ValueError, r"`x` must have shape \(\*batch, 3\), .* \(5, 2\)"),
@@ -438,12 +452,14 @@ def test_an_impossible_argument_is_named_with_its_value(row, spoil, error, messa
 
 @EVERY_SUMMED
 @pytest.mark.parametrize(
-    ("base", "error", "message"),
+    ("options", "error", "message"),
     [
-        ("swish", ValueError, r"`base` must be .* relu, .*, but is 'swish'\."),
-        (nn.SiLU, TypeError, r"`base` must be a name or a function .*, but is <"),
+        ({"base": "swish"}, ValueError, r"`base` must be .* relu, .*, but is 'swish'\."),
+        ({"base": nn.SiLU}, TypeError, r"`base` must be a name or a function .*, but is <"),
+        ({"norm": "rms"}, ValueError, r"`norm` must be one of layer, batch, but is 'rms'\."),
+        ({"norm": "layer"}, ValueError, r"`norm` must not be 'layer' for 1 input"),
     ],
 )
-def test_a_base_that_is_no_function_is_named(row, base, error, message):
+def test_an_impossible_option_is_named_with_its_value(row, options, error, message):
     with pytest.raises(error, match=message):
-        row.layer(1, 1, base=base)
+        row.layer(1, 1, **options)

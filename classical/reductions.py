@@ -174,8 +174,8 @@ def _attended(projected: Tensor, window: int) -> Tensor:
     """Queries, keys and values `(*batch, n, 3, heads, d)` to what each head attends to, `(*batch, n, heads * d)`."""
     *batch, count, _, heads, depth = projected.shape
     window = min(window, count)
-    parts = projected.reshape(-1, window, 3, heads, depth).permute(2, 0, 3, 1, 4)
-    attended = functional.scaled_dot_product_attention(*parts.unbind())
+    queries, keys, values = projected.reshape(-1, window, 3, heads, depth).permute(2, 0, 3, 1, 4).unbind()
+    attended = functional.scaled_dot_product_attention(queries, keys, values)
     return attended.transpose(-2, -3).reshape(*batch, count, heads * depth)
 
 

@@ -236,15 +236,18 @@ def selection_entropy(model: nn.Module) -> Tensor:
 
 
 def pruned(model: nn.Module) -> nn.Module:
-    """A copy of a model in which `Selection.prune` has replaced each selection."""
+    """A copy of a model in which `Selection.prune` has replaced each selection.
+
+    A selection that is in several places is so afterwards; candidates of a selection must not have selections within.
+    """
     if isinstance(model, Selection):
         return model.prune()
     model = copy.deepcopy(model)
-    chosen = {selection: selection.prune() for selection in selections(model)}
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if child in chosen:
-                setattr(parent, name, chosen[child])
+    chosen = {id(selection): selection.prune() for selection in selections(model)}
+    places = {path: id(module) for path, module in model.named_modules(remove_duplicate=False) if id(module) in chosen}
+    for path, selection in places.items():
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, chosen[selection])
     return model
 
 

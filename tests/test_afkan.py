@@ -1,6 +1,8 @@
 """AF-KAN is what its equations say, one sample, input and function at a time."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ def draw(*shape):
     return torch.randn(*shape, dtype=F64, generator=drawn())
 
 
-def made(*sizes, make=AFKANLayer, **options):
+def made(*sizes: Any, make: Callable[..., Any] = AFKANLayer, **options: Any) -> Any:
     model = make(*sizes, **options, dtype=F64)
     model.reset_parameters(drawn(1))
     with torch.no_grad():  # Zeros would hide what is multiplied by them, temperatures below 1 what bounds them.
@@ -281,7 +283,7 @@ def test_costs_are_what_is_counted(reduction, merge):
 )
 def test_attention_costs_what_its_matrices_cost(reduction, heads, pairs):
     """Five inputs have windows of 2, 2 and 1 inputs, so 4 + 4 + 1 pairs, or one of 25."""
-    layer = AFKANLayer(5, 3, 2, 2, reductions=reduction)
+    layer: Any = AFKANLayer(5, 3, 2, 2, reductions=reduction)
     cost = layer.reductions[0].cost()
     assert cost.parameters == sum(p.numel() for p in layer.reductions[0].parameters()) == 3 * 16 + 5
     with FlopCounterMode(display=False) as counter, nn.attention.sdpa_kernel(nn.attention.SDPBackend.MATH):
@@ -350,7 +352,7 @@ def test_one_layer_starts_with_unit_mean_square_without_a_normalisation():
 
 
 def test_probes_leave_no_trace_in_running_statistics():
-    layer = AFKANLayer(4, 2, norm="batch")
+    layer: Any = AFKANLayer(4, 2, norm="batch")
     assert not layer.norm.running_mean.any()
     assert layer.norm.num_batches_tracked == 0
 

@@ -3,6 +3,7 @@
 import copy
 import math
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -55,15 +56,15 @@ LAYERS = (BSpline(3, 2), Fourier(2), QUANTUM, nn.Linear)
 CONVOLUTIONS = (partial(nn.Conv2d, kernel_size=3), Unfolded)
 
 
-def layer_of(pool=LAYERS, outputs=4):
+def layer_of(pool: Any = LAYERS, outputs: int = 4) -> tuple[Any, torch.Tensor]:
     return random_logits(SKANLayer(3, outputs, pool, dtype=F64)), draw(5, 3)
 
 
-def convolution_of(pool=CONVOLUTIONS, outputs=4):
+def convolution_of(pool: Any = CONVOLUTIONS, outputs: int = 4) -> tuple[Any, torch.Tensor]:
     return random_logits(SConvKAN(2, outputs, pool, dtype=F64)), draw(3, 2, 5, 6)
 
 
-def random_logits(selection):
+def random_logits(selection: Any) -> Any:
     selection.logits.data = 2 * draw(*selection.logits.shape)
     return selection
 
@@ -117,7 +118,8 @@ def test_a_quantum_layer_is_one_more_space():
     layer.logits.data = functional.one_hot(torch.tensor([2, 0, 1, 0, 1, 2]), 3).double()
     chosen = layer.prune()
     torch.testing.assert_close(chosen(x), certain(layer)(x), **EXACT)
-    first, second, third = chosen.parts
+    parts: Any = chosen.parts
+    first, second, third = parts
     assert isinstance(first, QKANLayer)
     assert (first.out_features, first.activation.out_features) == (2, 2)
     assert torch.equal(first.activation.theta, layer.candidates[0].activation.theta[[1, 3]])
@@ -192,13 +194,19 @@ def test_a_tuned_network_can_be_restored(make):
 
 def test_selections_are_pruned_wherever_they_are():
     inner, x = layer_of()
-    model = nn.Sequential(nn.Linear(3, 3, dtype=F64), nn.ModuleDict({"a": inner})["a"], nn.Sequential(nn.Tanh(), inner))
+    model: Any = nn.Sequential(
+        nn.Linear(3, 3, dtype=F64), nn.ModuleDict({"a": inner})["a"], nn.Sequential(nn.Tanh(), inner)
+    )
     model[2][1] = SKAN([4, 4, 2], pool=(nn.Linear, Fourier(1)), dtype=F64)
     smaller = pruned(model)
     expected = nn.Sequential(model[0], inner.prune(), nn.Tanh(), *(layer.prune() for layer in model[2][1].layers))
     torch.testing.assert_close(smaller(x), expected(x), **EXACT)
     assert sum(p.numel() for p in smaller.parameters()) == sum(p.numel() for p in expected.parameters())
     assert torch.equal(pruned(inner)(x), inner.prune()(x))
+    tied, _ = layer_of(outputs=3)
+    twice = pruned(nn.Sequential(tied, nn.Tanh(), tied))
+    torch.testing.assert_close(twice(x), tied.prune()(tied.prune()(x).tanh()), **EXACT)
+    assert len(list(twice.parameters())) == len(list(tied.prune().parameters()))
     assert isinstance(SKAN([2, 3, 1]).prune(), SKAN)
 
 
@@ -230,7 +238,7 @@ def test_it_is_traced_as_one_graph_whatever_the_temperature(make):
 
 
 def test_signals_keep_their_scale_through_every_stage():
-    model = SKAN([48] * 7, dtype=F64)
+    model: Any = SKAN([48] * 7, dtype=F64)
     model.reset_parameters(drawn(3))
     x = torch.randn(256, 48, dtype=F64, generator=drawn(4))
     for layer in model.layers:
@@ -243,7 +251,7 @@ def test_signals_keep_their_scale_through_every_stage():
 
 def test_every_layer_has_a_basis_of_its_own():
     basis = ActivationPairs(dtype=F64)
-    model = SKAN([2, 3, 1], pool=[basis, nn.Linear], dtype=F64)
+    model: Any = SKAN([2, 3, 1], pool=[basis, nn.Linear], dtype=F64)
     own = [layer.candidates[0].basis for layer in model.layers]
     assert len({id(basis.low), *(id(other.low) for other in own)}) == 3
     assert all(
@@ -270,14 +278,14 @@ def test_temperatures_fall_evenly_and_stay():
     temperatures = [schedule(step) for step in range(7)]
     assert temperatures[:5] == pytest.approx([2 * 10 ** (-step / 2) for step in range(5)])
     assert temperatures[5:] == [temperatures[4]] * 2
-    model = SKAN([2, 3, 1])
+    model: Any = SKAN([2, 3, 1])
     anneal(model, schedule(1))
     assert [layer.temperature.item() for layer in model.layers] == pytest.approx([temperatures[1]] * 2)
     assert "layers.0.temperature" in model.state_dict()
 
 
 def test_entropy_is_that_of_the_probabilities():
-    model = SKAN([2, 3, 1], pool=LAYERS, dtype=F64)
+    model: Any = SKAN([2, 3, 1], pool=LAYERS, dtype=F64)
     assert selection_entropy(model).item() == pytest.approx(math.log(4))
     first, second = (random_logits(layer).probabilities() for layer in model.layers)
     p = torch.cat([first, second])
@@ -373,8 +381,8 @@ class Crossed(nn.Linear):
     def __init__(self, inputs, outputs):
         super().__init__(inputs, 2 * outputs)
 
-    def forward(self, x):
-        return super().forward(x).unflatten(-1, (-1, 2)).sum(-1)
+    def forward(self, input):
+        return super().forward(input).unflatten(-1, (-1, 2)).sum(-1)
 
 
 def named_by_size(inputs, outputs):

@@ -87,3 +87,14 @@ def linear_cost(layer: nn.Linear) -> Cost:
     products = layer.in_features * layer.out_features
     flops = 2 * products
     return Cost(products + (0 if layer.bias is None else layer.out_features), flops, flops)
+
+
+def known_cost(module: nn.Module) -> Cost:
+    """Of a module that knows it.
+
+    Raises:
+        TypeError: If it does not.
+    """
+    if not isinstance(module, Costed):
+        raise TypeError(f"The cost of {type(module).__name__} is not known: it must have a method `cost`.")
+    return module.cost()

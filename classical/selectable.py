@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from classical.basis import Basis
 from classical.checks import check_features, checked_size
-from classical.cost import Cost
+from classical.cost import Cost, known_cost
 from classical.edge import EdgeLayer
 from classical.fourier import FourierKANLayer
-from classical.selection import Maker, Selection, known_cost, pruned
+from classical.selection import Maker, Selection
 from classical.spline import BSplineKANLayer
 from classical.stack import Stack
+from classical.stages import pruned
 
 SPACES: tuple[Maker, ...] = (
     partial(BSplineKANLayer, domain=(-2.0, 2.0), base=None, scaler=False, bias=True),

@@ -9,15 +9,13 @@ Reference:
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from classical.checks import checked_number, checked_size
-from classical.cost import Cost, Costed
+from classical.checks import checked_size
+from classical.cost import Cost, known_cost
 from classical.narrow import narrowed
 
 Maker = Callable[[int, int], nn.Module]
@@ -32,9 +30,9 @@ class Selection(nn.Module):
     than sum 1: outputs of candidates that know nothing of each other then mix to the variance of one, whatever p, and
     where p is certain both are the same.
 
-    **Stages.** First all candidates train along, with $\tau$ at 1. Then $\tau$ falls, see `Annealing` and `anneal`, or
-    a multiple of `selection_entropy` joins the loss, until each p is nearly certain. Then `prune` keeps the choices
-    alone, and training can go on.
+    **Stages**, with the tools of `classical.stages`. First all candidates train along, with $\tau$ at 1. Then $\tau$
+    falls, see `Annealing` and `anneal`, or a multiple of `selection_entropy` joins the loss, until each p is nearly
+    certain. Then `prune` keeps the choices alone, and training can go on.
 
     **Noise.** Candidates that train along cover for each other, so that little tells which could do without the others,
     and the first to learn may be chosen. If `shake` draws the noise n anew before each step of training, outputs try
@@ -171,95 +169,6 @@ class Chosen(nn.Module):
         """Parameters and operations for one sample, by formula."""
         first, *others = map(known_cost, self.parts)
         return sum(others, start=first)
-
-
-@dataclass(frozen=True)
-class Annealing:
-    r"""A temperature that falls from `start` to `end` by the same factor in each step, and then stays.
-
-    >>> [round(Annealing(1.0, 0.01, steps=2)(step), 3) for step in range(4)]
-    [1.0, 0.1, 0.01, 0.01]
-    """
-
-    start: float = 1.0
-    end: float = 0.01
-    steps: int = 1000
-
-    def __post_init__(self) -> None:
-        checked_number("start", self.start, above=0.0)
-        checked_number("end", self.end, above=0.0)
-        checked_size("steps", self.steps, at_least=1)
-
-    def __call__(self, step: int) -> float:
-        """The temperature of a step, counted from 0."""
-        return self.start * (self.end / self.start) ** min(step / self.steps, 1.0)
-
-
-def selections(model: nn.Module) -> list[Selection]:
-    """All of a model."""
-    return [module for module in model.modules() if isinstance(module, Selection)]
-
-
-def anneal(model: nn.Module, temperature: float) -> None:
-    """Set the temperature of all selections of a model."""
-    checked_number("temperature", temperature, above=0.0)
-    for selection in selections(model):
-        selection.temperature.fill_(temperature)
-
-
-@torch.no_grad()
-def shake(model: nn.Module, scale: float = 1.0, generator: torch.Generator | None = None) -> None:
-    r"""Draw the noise of all selections of a model, from `generator` or torch's global one.
-
-    It is standard Gumbel noise times `scale`. With scale 1 a candidate has the largest of all
-    $\theta_{om} + n_{om}$ with the probability $\mathrm{softmax}_m(\theta_{om})$; with scale 0 there is no noise.
-
-    Reference:
-        E. Jang, S. Gu and B. Poole, Categorical Reparameterization with Gumbel-Softmax, 2016, arXiv:1611.01144.
-    """
-    checked_number("scale", scale, above=-math.inf)
-    for selection in selections(model):
-        noise = selection.noise
-        noise.copy_(-scale * noise.exponential_(generator=generator).log())
-
-
-def selection_entropy(model: nn.Module) -> Tensor:
-    """The mean over the outputs of all selections of a model of `Selection.entropy`, which is 0 where all is certain.
-
-    Raises:
-        ValueError: If the model has no selection.
-    """
-    found = selections(model)
-    if not found:
-        raise ValueError("Argument `model` must have a selection, such as a SKANLayer, but has none.")
-    return torch.cat([selection.entropy() for selection in found]).mean()
-
-
-def pruned(model: nn.Module) -> nn.Module:
-    """A copy of a model in which `Selection.prune` has replaced each selection.
-
-    A selection that is in several places is so afterwards; candidates of a selection must not have selections within.
-    """
-    if isinstance(model, Selection):
-        return model.prune()
-    model = copy.deepcopy(model)
-    chosen = {id(selection): selection.prune() for selection in selections(model)}
-    places = {path: id(module) for path, module in model.named_modules(remove_duplicate=False) if id(module) in chosen}
-    for path, selection in places.items():
-        parent, _, name = path.rpartition(".")
-        setattr(model.get_submodule(parent), name, chosen[selection])
-    return model
-
-
-def known_cost(module: nn.Module) -> Cost:
-    """Of a module that knows it.
-
-    Raises:
-        TypeError: If it does not.
-    """
-    if not isinstance(module, Costed):
-        raise TypeError(f"The cost of {type(module).__name__} is not known: it must have a method `cost`.")
-    return module.cost()
 
 
 def _checked_makers(makers: Sequence[Maker]) -> tuple[Maker, ...]:

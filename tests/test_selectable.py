@@ -18,8 +18,8 @@ from classical.edge import EdgeLayer
 from classical.fourier import Fourier
 from classical.narrow import narrowed
 from classical.pairs import ActivationPairs
-from classical.selection import Annealing, anneal, pruned, selection_entropy, shake
 from classical.spline import BSpline
+from classical.stages import Annealing, anneal, pruned, selection_entropy, shake
 from qkan import QKANLayer
 from tolerances import EXACT
 
@@ -122,7 +122,7 @@ def test_a_quantum_layer_is_one_more_space():
     first, second, third = parts
     assert isinstance(first, QKANLayer)
     assert (first.out_features, first.activation.out_features) == (2, 2)
-    assert torch.equal(first.activation.theta, layer.candidates[0].activation.theta[[1, 3]])
+    assert torch.equal(first.activation.get_parameter("theta"), layer.candidates[0].activation.theta[[1, 3]])
     assert torch.equal(second.activation.theta, layer.candidates[1].activation.theta)  # which outputs share
     assert torch.equal(third.coefficients, layer.candidates[2].coefficients[[0, 5]])
     chosen(x).sum().backward()

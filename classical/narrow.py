@@ -15,9 +15,12 @@ def narrowed(
     """A copy of `module`, which is `maker(inputs, outputs)` by its shapes, that computes the outputs `rows` only.
 
     `maker(inputs, len(rows))` says what a smaller module looks like: the axis along which one of its parameters or
-    buffers is shorter is the axis of outputs, of which the rows are kept. So a module must compute its outputs apart
-    from each other, each from rows of its own and from what is the same for all: a normalisation over outputs, for
-    one, would not be what it was.
+    buffers is shorter is the axis of outputs, of which the rows are kept. There may be several entries for each output,
+    among which outputs run fastest, as in `[a; b]` of a gated linear unit.
+
+    So a module must compute its outputs apart from each other, each from rows of its own and from what is the same for
+    all. Shapes do not tell a module that does not: a convolution with groups, or a normalisation over outputs, would
+    not be what it was.
 
     Raises:
         ValueError: If the smaller module differs from `module` by more than such axes.
@@ -47,9 +50,10 @@ def _kept(module: nn.Module, name: str, value: Tensor, size: torch.Size, outputs
     if value.shape == size:
         return value.clone()
     if len(size) == value.ndim:
-        shorter = [axis for axis, (old, new) in enumerate(zip(value.shape, size, strict=True)) if old != new]
-        if len(shorter) == 1 and (value.shape[shorter[0]], size[shorter[0]]) == (outputs, len(rows)):
-            return value.index_select(shorter[0], rows)
+        axis, *others = [axis for axis, (old, new) in enumerate(zip(value.shape, size, strict=True)) if old != new]
+        entries, rest = divmod(value.shape[axis], outputs)
+        if not others and not rest and size[axis] == entries * len(rows):
+            return value.unflatten(axis, (entries, outputs)).index_select(axis + 1, rows).flatten(axis, axis + 1)
     raise _cannot(module, len(rows), outputs, f"`{name}` of shape {tuple(value.shape)} would have {tuple(size)}")
 
 

@@ -375,14 +375,21 @@ def test_training_finds_the_space_each_target_is_of(seed):
     assert closure().item() < 1e-6
 
 
-class Crossed(nn.Linear):
-    """Not a module whose outputs have rows of their own: it has two parameters for each."""
+class Gated(nn.Linear):
+    """Of the halves of twice as many outputs one is the gate."""
 
     def __init__(self, inputs, outputs):
         super().__init__(inputs, 2 * outputs)
 
     def forward(self, input):
-        return super().forward(input).unflatten(-1, (-1, 2)).sum(-1)
+        return functional.glu(super().forward(input))
+
+
+class Crossed(nn.Linear):
+    """Not a module whose outputs have rows of their own."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, 2 * outputs + 1)
 
 
 def named_by_size(inputs, outputs):
@@ -392,7 +399,7 @@ def named_by_size(inputs, outputs):
 @pytest.mark.parametrize(
     ("maker", "reason"),
     [
-        (Crossed, r"`weight` of shape \(8, 3\) would have \(4, 3\)"),
+        (Crossed, r"`weight` of shape \(9, 3\) would have \(5, 3\)"),
         (named_by_size, r"the names of its parameters are \['4\.weight', '4\.bias'\], not \['2\.weight', '2\.bias'\]"),
         (lambda inputs, outputs: nn.Bilinear(inputs, outputs, outputs), r"`weight` of shape \(4, 3, 4\) would have"),
     ],
@@ -402,7 +409,9 @@ def test_a_candidate_without_rows_of_its_own_cannot_be_narrowed(maker, reason):
         narrowed(maker(3, 4), maker, 3, 4, torch.tensor([0, 2]))
 
 
-@pytest.mark.parametrize("maker", [nn.Linear, AFKANLayer, QUANTUM, partial(FourierKANLayer, base="silu", norm="layer")])
+@pytest.mark.parametrize(
+    "maker", [nn.Linear, Gated, AFKANLayer, QUANTUM, partial(FourierKANLayer, base="silu", norm="layer")]
+)
 def test_a_square_layer_is_narrowed_along_its_outputs(maker):
     """Where inputs and outputs are as many, shapes alone do not tell them apart, but what a smaller one has does."""
     module, rows, x = maker(4, 4).double(), torch.tensor([3, 1]), draw(5, 4)

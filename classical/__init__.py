@@ -3,6 +3,7 @@
 from classical.adapt import Adaptation, AdaptedLayer, adapt, adapters, merge_adapters, unmerge_adapters
 from classical.adapter import Adapter, KANAdapter, LoRA, NeRA
 from classical.adapter_state import adapter_state_dict, load_adapter_state_dict
+from classical.afkan import AFKAN, AFKANLayer
 from classical.attribution import Attribution, attribution
 from classical.chebyshev import ChebyshevKAN, ChebyshevKANLayer
 from classical.colour import CmKAN, PixelFunction, PixelSpline, colour_loss, fine_tune, ssim, train_colours
@@ -18,6 +19,7 @@ from classical.rbf import FastKAN, FastKANLayer
 from classical.recurrent import GRU, LSTM
 from classical.regularise import sparsity
 from classical.relu import ReLUKAN, ReLUKANLayer
+from classical.selectable import SKAN, SConvKAN, SKANLayer
 from classical.single import SingleParameterKAN, SingleParameterKANLayer
 from classical.spline import BSplineKAN, BSplineKANLayer
 from classical.vit import ViT
@@ -26,11 +28,14 @@ from classical.vit_training import parameter_groups, warm_start
 from classical.wavelet import WaveletKAN, WaveletKANLayer
 
 __all__ = [
+    "AFKAN",
     "GRKAN",
     "GRU",
     "KAT",
     "LSTM",
     "MLP",
+    "SKAN",
+    "AFKANLayer",
     "Adaptation",
     "AdaptedLayer",
     "Adapter",
@@ -56,6 +61,8 @@ __all__ = [
     "Rational",
     "ReLUKAN",
     "ReLUKANLayer",
+    "SConvKAN",
+    "SKANLayer",
     "SingleParameterKAN",
     "SingleParameterKANLayer",
     "ViT",

@@ -9,17 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from classical.basis import Basis
+from classical.chebyshev import ChebyshevKANLayer
 from classical.checks import check_features, checked_size
 from classical.cost import Cost, known_cost
 from classical.edge import EdgeLayer
 from classical.fourier import FourierKANLayer
+from classical.rbf import FastKANLayer
 from classical.selection import Maker, Selection
-from classical.spline import BSplineKANLayer
+from classical.spline_layer import BSplineKANLayer
 from classical.stack import Stack
 from classical.stages import pruned
+from classical.wavelet import WaveletKANLayer
 
 SPACES: tuple[Maker, ...] = (
     partial(BSplineKANLayer, domain=(-2.0, 2.0), base=None, scaler=False, bias=True),
+    partial(FastKANLayer, base=None, norm=None),
+    ChebyshevKANLayer,
+    WaveletKANLayer,
     FourierKANLayer,
 )
 """The spaces of functions from which units select by default, each for inputs of variance 1."""
@@ -47,8 +53,10 @@ class SKANLayer(Selection):
             `in_features` entries.
 
     >>> layer = SKANLayer(2, 3)
-    >>> layer.probabilities()[0].tolist(), layer.choice().tolist()
-    ([0.5, 0.5], [0, 0, 0])
+    >>> layer.probabilities()[0]
+    tensor([0.2000, 0.2000, 0.2000, 0.2000, 0.2000], grad_fn=<SelectBackward0>)
+    >>> layer.choice().tolist()
+    [0, 0, 0]
 
     Reference:
         Yang et al., Activation Space Selectable Kolmogorov-Arnold Networks, 2024, arXiv:2408.08338; the equations are

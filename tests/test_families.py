@@ -171,8 +171,9 @@ FAMILIES = {
     "selected spaces": Row(
         SKAN,
         SKANLayer,
-        edges=8 + 10,
-        units=2 * (1 + 1),
+        edges=8 + 8 + 4 + 3 + 10,
+        units=4 + 5,
+        inputs=2 * 3,
         summed=False,
         options=(
             {},
@@ -462,4 +463,4 @@ def test_an_impossible_argument_is_named_with_its_value(row, spoil, error, messa
 )
 def test_an_impossible_option_is_named_with_its_value(row, options, error, message):
     with pytest.raises(error, match=message):
-        row.layer(1, 1, **options)
+        row.layer(1 if options.get("norm") == "layer" else 2, 1, **options)

@@ -3,6 +3,7 @@
 import pytest
 
 from classical import (
+    AFKAN,
     MLP,
     BSplineKAN,
     BSplineKANLayer,
@@ -17,6 +18,7 @@ from classical.published import spline_edge_flops, spline_layer_parameters
 TABLE = {
     "MLP": (MLP, {}, 50_890),
     "MLP, normalised": (MLP, {"norm": True, "bias": False}, 52_512),
+    "pairs of activations": (AFKAN, {}, 52_552),
     "a parameter on each edge": (SingleParameterKAN, {}, 52_586),
     "Chebyshev": (ChebyshevKAN, {}, 203_264),
     "Chebyshev, normalised": (ChebyshevKAN, {"norm": "layer"}, 204_960),

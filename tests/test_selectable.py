@@ -18,7 +18,7 @@ from classical.edge import EdgeLayer
 from classical.fourier import Fourier
 from classical.narrow import narrowed
 from classical.pairs import ActivationPairs
-from classical.spline import BSpline
+from classical.spline_basis import BSpline
 from classical.stages import Annealing, anneal, pruned, selection_entropy, shake
 from qkan import QKANLayer
 from tolerances import EXACT

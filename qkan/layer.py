@@ -135,6 +135,18 @@ class QKANLayer(nn.Module):
                     check_tensor(name, parameter)
         return y
 
+    def edge_values(self, x: Tensor) -> Tensor:
+        """What every edge adds to its output, `(*batch, in)` to `(*batch, out, in)`: for looking at some samples.
+
+        The layer is their sum over inputs and the bias. Memory grows with samples times edges.
+        """
+        check_width(x, self.in_features)
+        check_dtype(x, self.weight.dtype)
+        values = self.weight * self.activation(x)
+        if self.base is None or self.base_weight is None:
+            return values
+        return values + self.base_weight * self.base(x)[..., None, :]
+
     def extra_repr(self) -> str:
         """What `repr` shows beside the activation."""
         base = getattr(self.base, "__name__", repr(self.base))

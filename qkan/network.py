@@ -57,3 +57,8 @@ class QKAN(nn.Sequential):
                 for inputs, outputs in pairwise(widths)
             )
         )
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one."""
+        for layer in self:
+            layer.reset_parameters(generator)  # pyright: ignore[reportCallIssue]

@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PEERS := .venv-peers
 PEERS_INSTALLED := $(PEERS)/.installed
 
-.PHONY: run colour fair functions images language data-given nisq parameters sequences speed peers install test test-slow lint format clean
+.PHONY: run colour fair functions images language data-given nisq parameters sequences speed peers install test test-slow lint format clean selectors
 
 run: install  ## the quickstart: train, compare, carry to every engine
 	$(BIN)/python -m benchmarks quickstart
@@ -31,6 +31,9 @@ images: install  ## classify digits by one body and many heads
 
 parameters: install  ## count the parameters of every model
 	$(BIN)/python -m benchmarks parameters
+
+selectors: install  ## select features by networks and by what is usually taken; twenty minutes
+	$(BIN)/python -m benchmarks selectors
 
 sequences: install  ## forecast series with recurrent networks of matched size; an hour
 	$(BIN)/python -m benchmarks sequences

@@ -180,6 +180,20 @@ def parameters(
 
 
 @app.command()
+def selectors(
+    out: Out = None,
+    seeds: Seeds = 5,
+    quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes: whether it works.")] = False,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave folds as they are that the file has.")] = False,
+) -> None:
+    """Select features by networks and by what is usually taken, and predict with what is left."""
+    from benchmarks.selectors.run import run
+
+    run(out or Path("runs/selectors"), seeds=seeds, small=quick, file=json, resume=resume)
+
+
+@app.command()
 def sequences(
     out: Out = None,
     seeds: Seeds = 5,

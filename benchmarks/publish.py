@@ -14,6 +14,7 @@ from benchmarks.language import report as language
 from benchmarks.nisq import report as nisq
 from benchmarks.parameters import run as parameters
 from benchmarks.report import Results, Table, origin, write
+from benchmarks.selectors import report as selectors
 from benchmarks.sequences import report as sequences
 from benchmarks.speed import report as speed
 
@@ -35,6 +36,8 @@ TABLES: dict[str, Callable[[Results], list[Table]]] = {
     "nisq": nisq.tables,
     "nisq_goals": lambda results: [nisq.goal_table(results)],
     "parameters": parameters.tables,
+    "selectors": selectors.tables,
+    "selectors_goals": lambda results: [selectors.goal_table(results)],
     "sequences": sequences.tables,
     "sequences_goals": lambda results: [sequences.goal_table(results)],
     "speed": speed.tables,

@@ -22,6 +22,9 @@ Loss = Callable[[Tensor], Tensor]
 Score = Callable[[nn.Module, Tensor, Loss], Tensor]
 """From a network, inputs `(*batch, in)` and a loss of its outputs to a number for each input, `(in,)`."""
 
+SMOOTH = 1e-12
+"""Added to mean squares, so that the root has a gradient where an input adds nothing."""
+
 ROWS = 1024
 """Samples at a time, so that what edges add to outputs fits into memory however many samples there are."""
 
@@ -49,7 +52,7 @@ def first_layer(model: nn.Module) -> nn.Module:
         if not children:
             raise TypeError(
                 "Argument `model` must begin with a layer that has `edge_values`, such as BSplineKANLayer, but begins "
-                f"with {layer}: take the sensitivity, which any model has."
+                f"with {layer}: only the sensitivity is known of such models, and no penalty."
             )
         layer = children[0]
     return layer
@@ -103,6 +106,29 @@ def contribution_norm(model: nn.Module, x: Tensor, order: float = 2) -> Tensor:
     with _evaluating(model):
         sums = [_edge_values(layer, part).abs().pow(order).mean(1).sum(0) for part in rows.split(ROWS)]
     return (torch.stack(sums).sum(0) / len(rows)).pow(1 / order)
+
+
+def contribution_penalty(model: nn.Module, x: Tensor) -> Tensor:
+    r"""The sum over inputs of `contribution_norm` of order 2, with gradients: a group LASSO of what inputs add.
+
+    Added to a loss it silences the inputs that the loss does not need, as their edges have no other reason to be what
+    they are; without it untrained parts of edges count as importance. Memory grows with samples times edges.
+
+    Args:
+        model: A network that begins with a layer that has `edge_values`.
+        x: Inputs `(*batch, in)`.
+
+    Raises:
+        TypeError: If the network begins with anything else.
+        ValueError: If there is no sample or one of another size than the layer's.
+
+    Reference:
+        M. Yuan and Y. Lin, Model selection and estimation in regression with grouped variables, 2006,
+        doi:10.1111/j.1467-9868.2005.00532.x.
+    """
+    layer = first_layer(model)
+    squares = _edge_values(layer, _rows(x, layer)).square().mean((0, 1))
+    return (squares + SMOOTH).sqrt().sum()
 
 
 @torch.enable_grad()

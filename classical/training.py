@@ -12,7 +12,7 @@ def train(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    objective: Callable[[Tensor, Tensor], Tensor],
     *,
     epochs: int,
     batch_size: int,
@@ -25,7 +25,7 @@ def train(
         model: Any module with parameters.
         x: Inputs, the first axis of which is samples.
         y: Targets, as many.
-        loss: From outputs and targets of a batch to the mean over it.
+        objective: From inputs and targets of a batch to what is minimised, the mean of a loss over it for example.
         epochs: Number of passes over the samples.
         batch_size: Samples a step; the last batch of a pass may have fewer.
         learning_rate: Of Adam.
@@ -36,7 +36,7 @@ def train(
     for _ in range(epochs):
         for rows in torch.randperm(len(x), generator=generator).to(x.device).split(batch_size):
             optimizer.zero_grad()
-            loss(model(x[rows]), y[rows]).backward()
+            objective(x[rows], y[rows]).backward()
             optimizer.step()
     optimizer.zero_grad()
     model.eval()

@@ -1,0 +1,1 @@
+"""Selection of features: Kolmogorov-Arnold networks beside what is usually taken."""

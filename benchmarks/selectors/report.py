@@ -1,5 +1,6 @@
 """Tables of a run, and the Markdown report."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, groupby
 from statistics import mean, stdev
@@ -37,13 +38,13 @@ def points(row: Row, selector: str, percent: int) -> float:
 
 
 def stability(rows: Sequence[Row], selector: str, percent: int) -> float:
-    """The mean Jaccard index of what is kept in two folds of a seed: 1 if always the same columns are."""
+    """The mean Jaccard index of what is kept in two folds of a seed, 1 if it is always the same; NaN for one fold."""
     found = []
     for _, group in groupby(sorted(rows, key=lambda row: row["seed"]), key=lambda row: row["seed"]):
         orders = [row["selections"][selector]["order"] for row in group]
         chosen = [set(order[: kept(len(order), percent)]) for order in orders]
         found += [len(one & other) / len(one | other) for one, other in combinations(chosen, 2)]
-    return mean(found)
+    return mean(found) if found else math.nan
 
 
 def tables(results: Results, study: Study = FULL) -> list[Table]:
@@ -139,10 +140,10 @@ then predictors of which nothing is tuned are trained on it with the best 20, 40
 test part: logistic or ridge regression, a random forest and gradient boosting of {study.trees} trees. What is behind ±
 is the deviation over folds and seeds. Stability is the mean Jaccard index of two folds of a seed, at 20, 40 and 60 %.
 
-Networks are trained for {study.epochs} epochs of batches of 64, once for all of their scores, which is in the seconds of
-each. As published are a learning rate of 1e-3 and no penalty; the defaults have been chosen on other data, made by
-formulas. The best of others is the best of {", ".join(PEERS)} for that table and percentage, in hindsight; so is the
-best of a kind of networks, while {DEFAULT} has been chosen before.
+Networks are trained for {study.epochs} epochs of batches of 64, once for all of their scores, which is in the seconds
+of each. As published are a learning rate of 1e-3 and no penalty; the defaults have been chosen on other data, made by
+formulas. The best of others is the best of {", ".join(PEERS)} for that table and percentage, in
+hindsight; so is the best of a kind of networks, while {DEFAULT} has been chosen before.
 
 {parts}
 

@@ -211,7 +211,10 @@ def _knocked_out(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def _without(model: nn.Module, layer: nn.Module, value: Tensor, x: Tensor) -> Tensor:
-    handle = layer.register_forward_hook(lambda module, inputs, outputs: outputs - value)
+    def reduced(module: nn.Module, inputs: tuple[Tensor], outputs: Tensor) -> Tensor:
+        return outputs - value
+
+    handle = layer.register_forward_hook(reduced)
     try:
         return model(x)
     finally:

@@ -179,7 +179,7 @@ class KANSelector(SelectorMixin, BaseEstimator):
     def _target(self, y: np.ndarray) -> Target:
         """What the network learns."""
 
-    def _get_support_mask(self) -> np.ndarray:
+    def _get_support_mask(self) -> Any:
         check_is_fitted(self)
         return self.support_
 
@@ -222,7 +222,10 @@ class KANSelector(SelectorMixin, BaseEstimator):
         rows = np.arange(len(target.values))
         if not self.validation_fraction:
             return rows, rows
-        return train_test_split(rows, test_size=self.validation_fraction, random_state=random, stratify=target.strata)
+        seen, judging = train_test_split(
+            rows, test_size=self.validation_fraction, random_state=random, stratify=target.strata
+        )
+        return np.asarray(seen), np.asarray(judging)
 
     def _drawn(self, inputs: int, outputs: int, generator: torch.Generator) -> nn.Module:
         with torch.random.fork_rng(devices=[]):  # of what constructors draw

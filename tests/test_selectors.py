@@ -1,6 +1,7 @@
 """Selectors are transformers as scikit-learn has them, find what matters, and draw from their own generator only."""
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,6 +37,10 @@ def splines(inputs, outputs):
     return BSplineKAN([inputs, 3, outputs], grid_size=2, degree=1, domain=(-3, 3))
 
 
+def chosen_by(selector: Any) -> list[int]:
+    return selector.get_support(indices=True).tolist()
+
+
 def planted(samples=120, features=6):
     """Standard normal columns on different scales, a class and a number that depend on columns 1 and 4."""
     x = np.random.default_rng(0).normal(size=(samples, features))
@@ -57,7 +62,7 @@ def test_columns_that_matter_are_found(selector, network, names):
 
     chosen = selector(2, importance=importance, network=network, epochs=50, batch_size=30, random_state=0)
     chosen.fit(x, label if selector is Classes else number)
-    assert chosen.get_support(indices=True).tolist() == [1, 4]
+    assert chosen_by(chosen) == [1, 4]
     for name, scores in found.items():
         assert sorted(scores.topk(2).indices.tolist()) == [1, 4], name
 
@@ -115,15 +120,15 @@ def test_angles_have_no_norm():
 def test_as_many_columns_are_kept_as_asked(asked, kept):
     x, label, _ = planted(20)
     selector = Classes(asked, epochs=1).fit(x, label)
-    assert selector.transform(x).shape == (20, kept)
+    assert np.shape(selector.transform(x)) == (20, kept)
     best = np.argsort(-selector.scores_)[:kept]
-    assert sorted(best) == selector.get_support(indices=True).tolist()
+    assert sorted(best) == chosen_by(selector)
 
 
 def test_the_first_ones_are_kept_among_equals():
     x, label, _ = planted(20)
     selector = Classes(2, importance=lambda model, x, loss: torch.tensor([0.0, 1, 0, 1, 1, 0]), epochs=1)
-    assert selector.fit(x, label).get_support(indices=True).tolist() == [1, 3]
+    assert chosen_by(selector.fit(x, label)) == [1, 3]
 
 
 def test_the_random_state_alone_decides():
@@ -192,7 +197,8 @@ def test_names_and_options_travel():
     table = pandas.DataFrame(x, columns=list("abcdef"))
     chosen = selector.fit_transform(table, label)
     assert list(chosen) == selector.get_feature_names_out().tolist()
-    assert clone(selector).get_params() == selector.get_params()
+    copy: Any = clone(selector)
+    assert copy.get_params() == selector.get_params()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +248,8 @@ def test_the_network_covers_three_deviations():
     network = spline_network(4, 3)
     assert network.widths == (4, 9, 3)
     assert network.layers[0].coefficients.shape == (9, 4, 3)
-    features = network.layers[0].features(torch.full((1, 4), 2.9))
+    first: Any = network.layers[0]
+    features = first.features(torch.full((1, 4), 2.9))
     assert features.sum().item() == pytest.approx(4)
 
 

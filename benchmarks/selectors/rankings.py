@@ -1,8 +1,8 @@
 """Everybody's order of the columns of a training part, the best one first."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.preprocessing import StandardScaler
@@ -26,13 +26,15 @@ class Network:
         name: as tables show it.
         make: from numbers of inputs and outputs.
         scores: names in `SCORES`.
-        training: options of `KANSelector` that differ from the defaults.
+        penalty: of its training.
+        learning_rate: of its training.
     """
 
     name: str
     make: Callable[[int, int], nn.Module]
     scores: Sequence[str]
-    training: Mapping[str, float] = field(default_factory=dict)
+    penalty: float = 1.0
+    learning_rate: float = 1e-2
 
     def label(self, score: str) -> str:
         """Of the selector that takes this score."""
@@ -49,7 +51,7 @@ ANY_EDGES = ("L1", "L2", "SI", "KO")
 
 KAN = Network("KAN", spline_network, tuple(SCORES))
 QUANTUM = Network("QKAN", circuit_network, ANY_EDGES)
-PUBLISHED = Network("KAN as published", spline_network, ANY_EDGES, {"penalty": 0.0, "learning_rate": 1e-3})
+PUBLISHED = Network("KAN as published", spline_network, ANY_EDGES, penalty=0.0, learning_rate=1e-3)
 NETWORKS = (KAN, QUANTUM, PUBLISHED)
 
 SELECTORS = (RANDOM, *NAMES, *(network.label(score) for network in NETWORKS for score in network.scores))
@@ -94,9 +96,15 @@ def _ours(kind: Kind, network: Network, x: np.ndarray, y: np.ndarray, seed: int,
         return found["L2"][0]
 
     start = time.perf_counter()
-    kind.selector(
-        importance=every_score, network=network.make, epochs=epochs, random_state=seed, **network.training
-    ).fit(x, y)
+    selector = kind.selector(
+        importance=every_score,
+        network=network.make,
+        penalty=network.penalty,
+        epochs=epochs,
+        learning_rate=network.learning_rate,
+        random_state=seed,
+    )
+    selector.fit(x, y)
     training = time.perf_counter() - start - sum(seconds for _, seconds in found.values())
     for name, (scores, seconds) in found.items():
         yield Ranking(network.label(name), _order(scores.numpy()), training + seconds)

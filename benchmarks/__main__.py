@@ -184,7 +184,7 @@ def selectors(
     out: Out = None,
     seeds: Seeds = 5,
     quick: Annotated[bool, typer.Option("--quick", help="Seconds instead of minutes: whether it works.")] = False,
-    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.json in the folder.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File of the rows, instead of results.jsonl in the folder.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Leave folds as they are that the file has.")] = False,
 ) -> None:
     """Select features by networks and by what is usually taken, and predict with what is left."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from classical.checks import check_features, checked_number
 from classical.edge import EdgeLayer
+from classical.probe import Edges
 
 Loss = Callable[[Tensor], Tensor]
 """From the outputs of a network for some samples to a number; it knows the targets of these samples."""
@@ -27,17 +27,6 @@ SMOOTH = 1e-12
 
 ROWS = 1024
 """Samples at a time, so that what edges add to outputs fits into memory however many samples there are."""
-
-
-@runtime_checkable
-class Edges(Protocol):
-    """A layer that knows what each of its edges adds to its outputs."""
-
-    in_features: int
-
-    def edge_values(self, x: Tensor) -> Tensor:
-        """`(*batch, in) -> (*batch, out, in)`; the layer is the sum over `in` and what does not depend on inputs."""
-        ...
 
 
 def first_layer(model: nn.Module) -> nn.Module:
@@ -223,7 +212,7 @@ def _without(model: nn.Module, layer: nn.Module, value: Tensor, x: Tensor) -> Te
 
 def _rows(x: Tensor, layer: nn.Module | None = None) -> Tensor:
     if isinstance(layer, Edges):
-        check_features(x, layer.in_features)
+        check_features(x, layer.in_features)  # pyright: ignore[reportArgumentType]
     if not x.numel():
         raise ValueError(f"Argument `x` must have samples, but has shape {tuple(x.shape)}.")
     return x.reshape(-1, x.shape[-1])

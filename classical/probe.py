@@ -16,7 +16,7 @@ class Edges(Protocol):
     """A layer whose outputs are sums over edges: any module that can tell what each edge adds."""
 
     def edge_values(self, x: Tensor) -> Tensor:
-        """`(*batch, in) -> (*batch, out, in)`."""
+        """`(*batch, in) -> (*batch, out, in)`; the layer is the sum over `in` and what does not depend on inputs."""
         ...
 
 

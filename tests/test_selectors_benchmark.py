@@ -1,6 +1,5 @@
 """Selectors see the training part only, everybody's columns meet the same predictors, losses stay in the tables."""
 
-import json
 import math
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from benchmarks.selectors.protocol import PERCENTS, Study, kept, measure
 from benchmarks.selectors.rankings import NETWORKS, PUBLISHED, SELECTORS, rankings
 from benchmarks.selectors.report import FULL, goal_table, points, score_table, stability, tables
 from benchmarks.selectors.sets import SETS, TableSet
+from rows import read_rows, write_rows
 
 QUICK = replace(run.QUICK, sets=("diabetes",))
 TINY = Study(folds=2, epochs=1, trees=2)
@@ -53,7 +53,7 @@ def invoked(out, *options):
 
 
 def test_a_row_has_all_there_is_of_a_fold(out):
-    rows = json.loads((out / "results.json").read_text())["rows"]
+    rows = read_rows(out / "results.jsonl")
     assert [(row["dataset"], row["fold"]) for row in rows] == [(name, fold) for name in QUICK.sets for fold in (0, 1)]
     for row in rows:
         x, y = SETS[row["dataset"]].load()
@@ -68,15 +68,15 @@ def test_a_row_has_all_there_is_of_a_fold(out):
 
 def test_the_report_shows_every_selector_on_every_table(out):
     report = (out / "report.md").read_text()
-    for table in tables(Results.load(out / "results.json"), QUICK):
+    for table in tables(Results.load(out / "results.jsonl"), QUICK):
         assert table.markdown() in report
     for name in SELECTORS:
         assert report.count(f"\n| {name} |") == 2 * len(QUICK.sets)
-    assert {path.name for path in out.iterdir()} == {"report.md", "results.json"}
+    assert {path.name for path in out.iterdir()} == {"report.md", "results.jsonl"}
 
 
 def test_documents_show_the_full_study_only(out):
-    results = Results.load(out / "results.json")
+    results = Results.load(out / "results.jsonl")
     (goals,) = publish.TABLES["selectors"](results)
     assert list(goals.rows) == []
     assert publish.TABLES["selectors_goals"](results) == [goals]
@@ -84,10 +84,10 @@ def test_documents_show_the_full_study_only(out):
 
 def test_resuming_leaves_known_folds_alone_and_adds_the_others(out, tmp_path):
     file = tmp_path / "kept.json"
-    first, second = json.loads((out / "results.json").read_text())["rows"]
-    file.write_text(json.dumps({"rows": [{**second, "seen": "before"}]}))
+    first, second = read_rows(out / "results.jsonl")
+    write_rows(file, [{**second, "seen": "before"}])
     invoked(tmp_path / "again", "--resume", "--json", str(file))
-    known, added = json.loads(file.read_text())["rows"]
+    known, added = read_rows(file)
     assert known == {**second, "seen": "before"}
     assert without_seconds(added) == without_seconds(first)
 
@@ -178,7 +178,7 @@ def test_stability_is_the_mean_share_of_common_columns():
 
 
 def test_goals_compare_with_the_best_of_the_others(tmp_path):
-    results = Results(tmp_path / "results.json")
+    results = Results(tmp_path / "results.jsonl")
     scores = {"LASSO": 0.8, "SVM-RFE": 0.7, "KAN, L2": 0.775, "KAN, KO": 0.79, "QKAN, L2": 0.9, "QKAN, SI": 0.95}
     results.add(**row(0, 0, scores))
     results.add(**row(0, 1, scores | {"KAN, L2": 0.785}))

@@ -108,8 +108,9 @@ def _series_nodes(width: int, choice: Choice, device: str) -> nn.Module:
 class CircuitNodes(nn.Module):
     """A circuit on each node, with a weight that starts at 0, beside a SiLU: the functions of the edges of a QKAN."""
 
-    def __init__(self, width: int, reps: int, scale: float, device: str) -> None:
+    def __init__(self, width: int, fineness: tuple[int, float], device: str) -> None:
         super().__init__()
+        reps, scale = fineness
         self.activation = DARUAN(width, 1, rpz(reps), init_scale=scale, device=device, dtype=F64)
         self.weight = nn.Parameter(torch.zeros(width, device=device, dtype=F64))
 
@@ -118,7 +119,7 @@ class CircuitNodes(nn.Module):
 
 
 def _circuit_nodes(width: int, choice: Choice, device: str) -> nn.Module:
-    return CircuitNodes(width, *choice["fineness"], device)
+    return CircuitNodes(width, choice["fineness"], device)
 
 
 def _gaussians(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:

@@ -52,8 +52,8 @@ def _panel(axis: Axes, task: Task, column: str, unit: float, results: Results, b
             for cell in cells
             if cell
         ]
-        style = {"color": COLOURS[number % 8], "marker": MARKERS[(number + 3 * (number // 8)) % 8]}
-        axis.plot(*zip(*known, strict=True), linestyle="", markersize=5, label=family.name, **style)
+        colour, marker = COLOURS[number % 8], MARKERS[(number + 3 * (number // 8)) % 8]
+        axis.plot(*zip(*known, strict=True), marker, color=colour, linestyle="", markersize=5, label=family.name)
         points += known
     axis.step(*zip(*front(points), strict=True), where="post", color="0.7", linewidth=1, zorder=0)
     axis.set_xscale("log")

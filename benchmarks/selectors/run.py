@@ -14,17 +14,17 @@ QUICK = Study(sets=("wine", "diabetes"), folds=2, epochs=1, trees=3)
 
 
 def run(out: Path, seeds: int = 5, small: bool = False, file: Path | None = None, resume: bool = False) -> None:
-    """Write `report.md` and `results.json` to `out`, and print the tables.
+    """Write `report.md` and `results.jsonl` to `out`, and print the tables.
 
     Args:
         out: folder of the report.
         seeds: of splits, networks and predictors.
         small: whether to take seconds, for a test.
-        file: of the results, instead of `results.json` in `out`.
+        file: of the results, instead of `results.jsonl` in `out`.
         resume: whether the folds that the file has are left as they are.
     """
     console, study = Console(), QUICK if small else Study()
-    path = file or out / "results.json"
+    path = file or out / "results.jsonl"
     results = Results.opened(path, resume)
     with progress_bars(console) as progress:
         for name in study.sets:

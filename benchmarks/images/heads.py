@@ -48,7 +48,14 @@ class Head:
 
 
 MLP_HEAD = Head("MLP, 64 hidden", lambda features, classes: MLP([features, 64, classes]))
-HQKAN_HEAD = Head("HQKAN, latent 12, 12", lambda features, classes: HQKAN(features, classes, latent=[12, 12]))
+HQKAN_HEADS = (
+    Head("HQKAN, latent 12, 12", lambda features, classes: HQKAN(features, classes, latent=[12, 12])),
+    Head(
+        "HQKAN, latent 12, 12, beside the identity",
+        lambda features, classes: HQKAN(features, classes, latent=[12, 12], base="identity"),
+    ),
+)
+"""Of a third of the parameters; validation chooses the one that is held against the goals."""
 
 HEADS = (
     MLP_HEAD,
@@ -64,10 +71,10 @@ HEADS = (
         "QKAN, a circuit an output",
         lambda features, classes: QKAN([features, classes], circuit=pz(1, shift=0), share="in"),
     ),
-    HQKAN_HEAD,
+    *HQKAN_HEADS,
     Head("linear", lambda features, classes: nn.Linear(features, classes)),
 )
-"""For 10 classes the first four have about as many parameters, the next three about a third of it."""
+"""For 10 classes the first four have about as many parameters, the next four about a third of it."""
 
 
 def network(head: Head, channels: int, classes: int, seed: int) -> nn.Sequential:

@@ -54,6 +54,10 @@ HQKAN_HEADS = (
         "HQKAN, latent 12, 12, beside the identity",
         lambda features, classes: HQKAN(features, classes, latent=[12, 12], base="identity"),
     ),
+    Head(
+        "HQKAN, latent 16, 16, a circuit an output, beside the identity",
+        lambda features, classes: HQKAN(features, classes, latent=[16, 16], base="identity", share="in"),
+    ),
 )
 """Of a third of the parameters; validation chooses the one that is held against the goals."""
 
@@ -74,7 +78,7 @@ HEADS = (
     *HQKAN_HEADS,
     Head("linear", lambda features, classes: nn.Linear(features, classes)),
 )
-"""For 10 classes the first four have about as many parameters, the next four about a third of it."""
+"""For 10 classes the first four have about as many parameters, the next five about a third of it."""
 
 
 def network(head: Head, channels: int, classes: int, seed: int) -> nn.Sequential:

@@ -8,13 +8,19 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+
+def identity(x: Tensor) -> Tensor:
+    """The argument itself: a function with a name, which can be pickled."""
+    return x
+
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "silu": nn.functional.silu,
     "gelu": nn.functional.gelu,
     "tanh": torch.tanh,
     "sigmoid": torch.sigmoid,
-    "identity": lambda x: x,
+    "identity": identity,
     "softplus": nn.functional.softplus,
     "leaky_relu": nn.functional.leaky_relu,
     "elu": nn.functional.elu,

@@ -1,6 +1,7 @@
 """What every family of classical Kolmogorov-Arnold networks has in common. A new family is one more row."""
 
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -295,7 +296,7 @@ def test_costs_are_what_is_counted(row, options):
 
 def function_flops(layer):
     """What is not in matrix products."""
-    bases = {"silu": 5, "tanh": 6, "<lambda>": 0}
+    bases = {"silu": 5, "tanh": 6, "identity": 0}
     base = 0 if layer.base is None else bases[layer.base.__name__]
     scalers = 0 if layer.scaler is None else layer.coefficients.numel()
     return layer.in_features * (layer.basis.flops + base + 4 * (layer.norm is not None)) + scalers
@@ -396,6 +397,14 @@ def test_a_state_dict_carries_the_whole_function(row, options):
     assert not torch.equal(model(x), other(x))
     other.load_state_dict(model.state_dict())
     assert torch.equal(model(x), other(x))
+
+
+@EACH
+def test_a_pickle_carries_the_whole_model(row, options):
+    model, x = made(row.model, [2, 3, 1], **options), draw(5, 2)
+    other = pickle.loads(pickle.dumps(model))
+    assert torch.equal(model(x), other(x))
+    assert repr(model) == repr(other)
 
 
 @EVERY

@@ -45,6 +45,12 @@ class Basis(nn.Module, ABC):
         """Put what is trained or fitted back to its start."""
 
 
+def rounded_once(basis: Basis, x: Tensor) -> Tensor:
+    """The functions in the dtype of `x`; those of half precision are computed in float32, and rounded once."""
+    # Angles, places in a grid and squares would be rounded, or overflow, long before the functions do.
+    return basis(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+
+
 def uniform(a: float, b: float, count: int = 500) -> Quadrature:
     """Inputs that are uniform on an interval, by the midpoint rule."""
     nodes = a + (torch.arange(count, dtype=torch.float64) + 0.5) * ((b - a) / count)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from classical.basis import Basis, mean_square
+from classical.basis import Basis, mean_square, rounded_once
 from classical.checks import Base, check_features, checked_activation, checked_size
 from classical.cost import NORM_FLOPS, Cost, activation_flops, numbers_in
 from classical.norm import made_norm, normalised
@@ -17,7 +17,8 @@ class EdgeLayer(nn.Module):
     `(*batch, in)` to `(*batch, out)`.
 
     The functions $f_m$ of the basis are evaluated once per input, then one matrix product sums over inputs and
-    functions; nothing of shape `(batch, out, in)` exists. Parameters are `coefficients` of shape `(out, in, size)` for
+    functions; nothing of shape `(batch, out, in)` exists. Functions of half precision are computed in float32 and
+    rounded once. Parameters are `coefficients` of shape `(out, in, size)` for
     the $c$; `base_weight` of shape `(out, in)` for the $w$, if there is a base; `scaler` of shape `(out, in)` for the
     $s$ and `bias` of shape `(out,)`, if asked for; and those of the basis.
 
@@ -105,7 +106,8 @@ class EdgeLayer(nn.Module):
     def _reset_functions(
         self, nodes: Tensor, weights: Tensor, share: Tensor, generator: torch.Generator | None
     ) -> None:
-        values = self.basis(nodes.to(self.coefficients.dtype)[:, None].expand(-1, self.in_features))
+        wide = torch.promote_types(self.coefficients.dtype, torch.float32)
+        values = self.basis(nodes.to(wide)[:, None].expand(-1, self.in_features))
         decay = self.basis.decay()
         decay = values.new_ones(self.basis.size) if decay is None else decay.to(values)
         values, drawn = values * decay, self.coefficients.normal_(generator=generator)
@@ -124,7 +126,7 @@ class EdgeLayer(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """The functions of each input, after the normalisation: `(*batch, in) -> (*batch, in, size)`."""
-        return self.basis(self.normalised(x))
+        return rounded_once(self.basis, self.normalised(x))
 
     def normalised(self, x: Tensor) -> Tensor:
         """What the functions see."""

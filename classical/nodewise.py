@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from classical.basis import Basis
+from classical.basis import Basis, rounded_once
 from classical.checks import Activation, Base, check_features, checked_activation, checked_size
 from classical.cost import Cost, activation_flops, numbers_in
 from classical.published import spline_node_flops
@@ -83,7 +83,7 @@ class Nodewise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_features(x, self.features)
-        y = (self.basis(x) * self.coefficients).sum(-1)
+        y = (rounded_once(self.basis, x) * self.coefficients).sum(-1)
         if self.base is None or self.base_weight is None:
             return y
         return y + self.base_weight * self.base(x)

@@ -429,6 +429,16 @@ def test_results_are_those_of_double_precision_rounded(row, dtype):
     torch.testing.assert_close(y.double(), exact, rtol=0, atol=20 * max(ROUNDED[dtype]["atol"], 1e-7))
 
 
+@EACH_SUMMED
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_functions_of_half_precision_are_rounded_once(row, options, dtype):
+    layer = made(row.layer, 2, 3, **options, dtype=dtype)
+    x = torch.cat([3 * draw(100, 2), 500 * draw(20, 2)]).to(dtype)
+    found, wide = layer.features(x), layer.normalised(x).float()
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, layer.basis.float()(wide).to(dtype), rtol=0, atol=0)
+
+
 @EVERY_SUMMED
 def test_a_module_as_base_is_trained_along(row):
     base = nn.PReLU()

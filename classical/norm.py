@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -35,3 +38,17 @@ def normalised(norm: nn.Module | None, x: Tensor) -> Tensor:
             return norm(x.reshape(-1, x.shape[-1])).reshape(x.shape)
         case _:
             return norm(x)
+
+
+@contextmanager
+def unnoticed(model: nn.Module) -> Iterator[None]:
+    """Within it batch normalisations compute what they always do, but keep their statistics as they are."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+    tracking = [module for module in model.modules() if isinstance(module, kinds) and module.track_running_stats]
+    try:
+        for module in tracking:
+            module.track_running_stats = False
+        yield
+    finally:
+        for module in tracking:
+            module.track_running_stats = True

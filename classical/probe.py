@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from classical.edge import EdgeLayer
+from classical.norm import unnoticed
 
 
 @runtime_checkable
@@ -30,7 +31,7 @@ class Seen:
 
 
 def edge_layers(model: nn.Module, x: Tensor) -> list[Seen]:
-    """The layers of a network that have edges, in the order in which they run on `x`.
+    """The layers of a network that have edges, in the order in which they run on `x`, unnoticed by its statistics.
 
     Raises:
         ValueError: If there is no such layer.
@@ -43,7 +44,8 @@ def edge_layers(model: nn.Module, x: Tensor) -> list[Seen]:
 
     hooks = [module.register_forward_hook(note) for module in model.modules() if isinstance(module, Edges)]
     try:
-        model(x)
+        with unnoticed(model):
+            model(x)
     finally:
         for hook in hooks:
             hook.remove()
@@ -71,7 +73,8 @@ def edge_spreads(layer: Edges, x: Tensor, base: bool = True) -> Tensor:
     """
     if not isinstance(layer, EdgeLayer):
         return spread(layer.edge_values(x), axes=2)
-    features, weights = layer.features(x), layer.weights()
+    with unnoticed(layer):
+        features, weights = layer.features(x), layer.weights()
     if base and layer.base is not None and layer.base_weight is not None:
         features = torch.cat([features, layer.base(x)[..., None]], -1)
         weights = torch.cat([weights, layer.base_weight[..., None]], -1)

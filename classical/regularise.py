@@ -34,8 +34,8 @@ def sparsity(
     means over the functions of an edge. Of an `EdgeLayer` the $\phi$ are the sums of functions, without the base;
     of another layer they are its `edge_values`.
 
-    The model runs once. Gradients reach every parameter that an edge depends on, and are zero, not NaN, at edges that
-    are exactly zero.
+    The model runs once, and statistics of batch normalisations do not notice. Gradients reach every parameter that an
+    edge depends on, and are zero, not NaN, at edges that are exactly zero.
 
     Args:
         model: Any module with layers that have `edge_values`.

@@ -1,5 +1,6 @@
 """The sparsity penalty is that of its formula, with gradients everywhere, for any layer with edges."""
 
+import copy
 import math
 
 import pytest
@@ -13,10 +14,12 @@ from classical import (
     BSplineKANLayer,
     ChebyshevKAN,
     FastKANLayer,
+    FourierKAN,
     FourierKANLayer,
     ReLUKAN,
     SingleParameterKAN,
     SingleParameterKANLayer,
+    attribution,
     sparsity,
 )
 from classical.edge import EdgeLayer
@@ -51,6 +54,7 @@ MODELS = {
     "B-splines": lambda: BSplineKAN([3, 2, 2], dtype=F64),
     "ReLU bumps": lambda: ReLUKAN([3, 2, 2], dtype=F64),
     "normalised": lambda: ChebyshevKAN([3, 4, 2], norm="layer", base="silu", dtype=F64),
+    "normalised over the batch": lambda: FourierKAN([3, 4, 2], norm="batch", dtype=F64),
     "mixed": lambda: nn.Sequential(FourierKANLayer(3, 2, dtype=F64), nn.Tanh(), FastKANLayer(2, 2, dtype=F64)),
     "circuits": lambda: nn.Sequential(Quantum(3, 2), Quantum(2, 2)),
 }
@@ -185,6 +189,19 @@ def test_a_spread_is_that_of_torch_and_a_root_of_nothing_has_no_slope():
     root(square).sum().backward()
     assert square.grad is not None
     assert square.grad.tolist() == [0.25, 0, 0]
+
+
+@pytest.mark.parametrize("look", [sparsity, attribution])
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_of_a_normalisation_do_not_notice(look, training):
+    model, x = BSplineKAN([3, 4, 2], norm="batch", dtype=F64), draw(20, 3)
+    model(3 + x)
+    before, y = copy.deepcopy(model.state_dict()), copy.deepcopy(model).train(training)(x)
+    look(model.train(training), x)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert torch.equal(model(x), y)
+    tracked = model.layers[0].get_buffer("norm.num_batches_tracked")
+    assert tracked == (2 if training else 1)
 
 
 def test_descent_leaves_fewer_edges():

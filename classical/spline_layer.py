@@ -11,6 +11,7 @@ from classical.checks import Base, checked_choice, checked_size
 from classical.cost import Cost, activation_flops
 from classical.edge import EdgeLayer
 from classical.grids import insertion, knots_of_samples, nested_knots
+from classical.published import spline_edge_flops
 from classical.refit import change, double, replace_basis, resize, samples, transfer
 from classical.spline_basis import BSpline
 
@@ -210,14 +211,17 @@ class BSplineKANLayer(EdgeLayer):
             )
 
     def cost(self) -> Cost:
-        """As `EdgeLayer.cost`, with the published operations, $9 k (G + 1.5 k) + 2 G - 2.5 k + 1$ for every edge.
+        """As `EdgeLayer.cost`, with the published operations, those of `spline_edge_flops` for every edge.
+
+        There are none if another basis has taken the place of the splines, see `refit`.
 
         Reference:
             R. Yu, W. Yu and X. Wang, KAN or MLP: A Fairer Comparison, 2024, arXiv:2407.16674.
         """
-        ours = super().cost()
-        k, cells, edges = self.basis.degree, self.basis.grid_size, self.in_features * self.out_features
-        published = edges * (9 * k * (cells + 1.5 * k) + 2 * cells - 2.5 * k + 1)
+        ours, edges = super().cost(), self.in_features * self.out_features
+        if not isinstance(self.basis, BSpline):
+            return ours
+        published = edges * spline_edge_flops(self.basis.grid_size, self.basis.degree)
         if self.base is not None:
             published += self.in_features * activation_flops(self.base) + 2 * edges
         return Cost(ours.parameters, ours.flops, round(published))

@@ -54,6 +54,14 @@ def test_every_edge_is_kept_and_scalers_are_not_applied_twice():
     assert torch.equal(layer.scaler, scaler)
 
 
+def test_a_layer_of_splines_without_splines_has_no_published_cost():
+    layer = spline()
+    assert layer.cost().published_flops is not None
+    refit(layer, Fourier(8), draw(200, 3))
+    assert layer.cost().published_flops is None
+    assert layer.cost().parameters == sum(parameter.numel() for parameter in layer.parameters())
+
+
 def test_nothing_comes_closer_to_a_function_that_cannot_be_kept():
     """Against numpy's least squares of every edge on its own."""
     layer, x = spline(base=None, scaler=False), draw(200, 3)

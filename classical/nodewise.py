@@ -2,6 +2,9 @@ r"""Learnable activations, one on each node of a perceptron."""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -77,7 +80,9 @@ class Nodewise(nn.Module):
         if self.coefficients.is_meta:
             return
         nodes, weights = (part.to(self.coefficients.device) for part in self.basis.inputs())
-        target = self.start(nodes) if self.base is None else self.start(nodes) - self.base(nodes)
+        target = _double(self.start)(nodes)
+        if self.base is not None:
+            target = target - _double(self.base)(nodes)
         functions = self.basis(nodes[:, None].expand(-1, self.features))
         self.coefficients.copy_(_fitted(functions, target, weights))
 
@@ -102,6 +107,11 @@ class Nodewise(nn.Module):
     def extra_repr(self) -> str:
         shown = [getattr(function, "__name__", repr(function)) for function in (self.start, self.base)]
         return f"{self.features}, start={shown[0]}, base={shown[1]}"
+
+
+def _double(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Modules with parameters admit numbers of one dtype only."""
+    return copy.deepcopy(function).double() if isinstance(function, nn.Module) else function
 
 
 def _fitted(functions: Tensor, target: Tensor, weights: Tensor) -> Tensor:

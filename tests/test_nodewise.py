@@ -89,6 +89,16 @@ def test_with_a_base_that_is_the_start_a_perceptron_starts_as_the_ordinary_one(m
     assert torch.equal(twin(x), mlp(x))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_starts_and_bases_may_be_modules(dtype):
+    start, base, x = nn.PReLU(init=0.2, dtype=dtype), nn.PReLU(init=0.2, dtype=dtype), draw(9, 3).to(dtype)
+    assert torch.equal(Nodewise(3, Chebyshev(), start=start, base=base, dtype=dtype)(x), base(x))
+    fitted = Nodewise(3, Chebyshev(), start=start, dtype=dtype)
+    named = Nodewise(3, Chebyshev(), start=lambda x: nn.functional.leaky_relu(x, 0.2), dtype=dtype)
+    torch.testing.assert_close(fitted.coefficients, named.coefficients)
+    assert start.weight.dtype == dtype
+
+
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_perceptron_has_a_module_for_each_hidden_layer(norm):
     mlp, x = (

@@ -154,5 +154,7 @@ def _made(make: Callable[[int, int], EdgeLayer], inputs: int, outputs: int) -> E
     layer: Any = make(inputs, outputs)
     if not isinstance(layer, EdgeLayer):
         raise TypeError(f"Argument `make` must make an EdgeLayer, such as BSplineKANLayer, but makes {layer!r}.")
+    if (layer.in_features, layer.out_features) != (inputs, outputs):
+        raise ValueError(f"Argument `make` must make a layer of ({inputs}, {outputs}) features, but makes {layer!r}.")
     layer.bias = None  # One for each kernel position: the convolution has its own.
     return layer

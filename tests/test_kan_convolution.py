@@ -251,6 +251,11 @@ def test_its_representation_tells_its_geometry():
         (lambda: KANConv2d(1, 1, 3, 2, "same"), ValueError, r"`stride` must be 1 with padding='same', but is 2\."),
         (lambda: KANConv2d(4, 6, 3, groups=4), ValueError, r"`groups` must divide in_channels=4 and .*, but is 4\."),
         (lambda: KANConv2d(1, 1, 3, make=nn.Linear), TypeError, r"`make` must make an EdgeLayer, .* makes Linear"),  # pyright: ignore
+        (
+            lambda: KANConv2d(4, 1, 3, make=lambda inputs, outputs: FastKANLayer(outputs, 3)),
+            ValueError,
+            r"`make` must make a layer of \(4, 9\) features, but makes FastKANLayer\(\n  9, 3",
+        ),
         (lambda: KANConv2d(1, 1, 3, make=FastKANLayer), ValueError, r"`norm` must not be 'layer' for 1 input"),
         (lambda: KANConv2d(4, 1, 3)(image(channels=3)), ValueError, r"\(N, C, H, W\) with C = 4, but has \(3, 5, 6\)"),
         (lambda: KANConv2d(4, 1, 3)(torch.ones(4, 5)), ValueError, r"`x` must have shape \(C, H, W\) or .* \(4, 5\)"),

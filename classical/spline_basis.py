@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from classical.basis import Basis, Quadrature, uniform
+from classical.basis import Basis, Quadrature, standard_normal, uniform
 from classical.bspline import bspline_basis, check_grid
 from classical.grids import uniform_knots
 from classical.knots import bspline_basis_on
@@ -83,8 +83,15 @@ class BSpline(Basis):
         return bspline_basis_on(x, self.knots, self.degree, self.outside)
 
     def inputs(self) -> Quadrature:
-        """Uniform ones on the domain."""
-        return uniform(*self.domain, count=100 * self.grid_size)
+        """Uniform ones on the domain; normal ones of their mean and variance where splines go on along tangents.
+
+        What goes on grows, so that the few inputs outside, which the sums of a layer before have, count for much.
+        """
+        a, b = self.domain
+        if self.outside != "linear":
+            return uniform(a, b, count=100 * self.grid_size)
+        nodes, weights = standard_normal()
+        return (a + b) / 2 + (b - a) / math.sqrt(12) * nodes, weights
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Back to uniform knots on the domain, as many as there are."""

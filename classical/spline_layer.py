@@ -45,7 +45,8 @@ class BSplineKANLayer(EdgeLayer):
 
     **At the start** inputs that are uniform on the domain give outputs of mean 0 and mean square $(b - a)^2 / 12$, the
     variance of such inputs, half of it from each branch: all weights are normal with the variance that this needs,
-    scalers 1 and the bias 0. So the scale of a signal survives many layers if the domain is symmetric about zero.
+    scalers 1 and the bias 0. So the scale of a signal survives many layers if the domain is symmetric about zero. With
+    "linear" the same holds for normal inputs of that variance instead, because what goes on outside would grow.
 
     Args:
         in_features: Size of the last axis of the input.

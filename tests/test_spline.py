@@ -213,6 +213,15 @@ def test_initial_outputs_have_the_variance_of_uniform_inputs(domain, base, degre
     assert y.square().mean().item() / ((b - a) ** 2 / 12) == pytest.approx(1, rel=5 * math.sqrt(2 / 2000))
 
 
+@pytest.mark.parametrize("degree", [2, 3])
+@pytest.mark.parametrize("outside", ["fade", "clamp", "linear"])
+def test_signals_keep_their_scale_through_many_layers_whatever_is_outside(outside, degree):
+    model = BSplineKAN([64] * 9, degree=degree, outside=outside, dtype=F64)
+    model.reset_parameters(drawn(1))
+    x = 2 * torch.rand(256, 64, dtype=F64, generator=drawn(2)) - 1
+    assert 0.4 < (model(x).var(0).mean() / x.var(0).mean()).item() < 3
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, F64, torch.bfloat16, torch.float16])
 def test_results_follow_the_dtype(dtype):
     x = torch.tensor([[0.5, -3e4], [0.0, 3e4]], dtype=dtype, requires_grad=True)

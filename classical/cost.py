@@ -52,13 +52,6 @@ class Cost:
 
 
 @runtime_checkable
-class Resettable(Protocol):
-    """A module that can start anew."""
-
-    def reset_parameters(self) -> None: ...
-
-
-@runtime_checkable
 class Costed(Protocol):
     """A module that knows its own cost."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from inspect import signature
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from classical.checks import Activation, check_features, checked_activation, checked_widths
-from classical.cost import NORM_FLOPS, Cost, Costed, Resettable, activation_flops, linear_cost, numbers_in
+from classical.cost import NORM_FLOPS, Cost, Costed, activation_flops, linear_cost, numbers_in
 
 
 class MLP(nn.Module):
@@ -67,15 +69,15 @@ class MLP(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw all parameters anew, from `generator` or torch's global one, as torch starts affine layers.
 
-        Modules that were given start anew where they know how, by `reset_parameters()`.
+        Modules that were given start anew where they know how: by `reset_parameters`, with the generator if they take
+        one.
         """
         for layer in self._affine():
             bound = 1 / math.sqrt(layer.in_features)
             for parameter in layer.parameters():
                 parameter.uniform_(-bound, bound, generator=generator)
         for module in (*self.norms, *(self.nodewise or ()), self.activation):
-            if isinstance(module, Resettable):
-                module.reset_parameters()
+            _reset(module, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         check_features(x, self.widths[0])
@@ -110,3 +112,16 @@ class MLP(nn.Module):
 
     def extra_repr(self) -> str:
         return f"widths={list(self.widths)}"
+
+
+@runtime_checkable
+class _Resettable(Protocol):
+    """A module that can start anew."""
+
+    def reset_parameters(self) -> None: ...
+
+
+def _reset(module: object, generator: torch.Generator | None) -> None:
+    if isinstance(module, _Resettable):
+        takes_one = "generator" in signature(module.reset_parameters).parameters
+        module.reset_parameters(**{"generator": generator} if takes_one else {})

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from classical import MLP, Nodewise
+from classical import MLP, Nodewise, Rational
 from classical.chebyshev import Chebyshev
 from classical.fourier import Fourier
 from classical.rbf import GaussianRBF
@@ -175,6 +175,46 @@ def test_a_perceptron_starts_anew_by_its_generator(activation):
     assert not (states[0] == 7).any()
     weight = mlp.layers[0].get_parameter("weight")
     assert 0.9 / 20**0.5 < weight.abs().max() <= 1 / 20**0.5
+
+
+class Random(nn.Module):
+    """Lines whose slopes are drawn."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.slope = nn.Parameter(torch.ones(width))
+
+    @torch.no_grad()
+    def reset_parameters(self, generator=None):
+        self.slope.normal_(generator=generator)
+
+    def forward(self, x):
+        return self.slope * x
+
+
+def test_modules_on_nodes_draw_from_the_generator_too():
+    mlp, slopes = MLP([2, 3, 1], nodewise=Random), []
+    assert mlp.nodewise is not None
+    before = torch.get_rng_state()
+    for seed in (1, 1, 2):
+        mlp.reset_parameters(torch.Generator().manual_seed(seed))
+        slopes.append(mlp.nodewise[0].get_parameter("slope").detach().clone())
+    assert torch.equal(slopes[0], slopes[1])
+    assert not torch.equal(slopes[0], slopes[2])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_rational_functions_may_be_on_the_nodes(form):
+    mlp = MLP([6, 8, 4, 2], nodewise=lambda width: Rational(width, "silu", form=form))
+    cost, ordinary = mlp.cost(), MLP([6, 8, 4, 2], activation="identity").cost()
+    assert (
+        cost.parameters == sum(p.numel() for p in mlp.parameters()) == ordinary.parameters + (6 + 4 * 8) + (6 + 4 * 4)
+    )
+    assert cost.published_flops == (ordinary.published_flops or 0) + 12 * (2 * 5 + 2 * 4 + 3)
+    twin, x = MLP([6, 8, 4, 2], activation="silu"), torch.rand(9, 6) - 0.5
+    twin.load_state_dict(mlp.state_dict(), strict=False)
+    torch.testing.assert_close(mlp(x), twin(x), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

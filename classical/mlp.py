@@ -73,9 +73,7 @@ class MLP(nn.Module):
         one.
         """
         for layer in self._affine():
-            bound = 1 / math.sqrt(layer.in_features)
-            for parameter in layer.parameters():
-                parameter.uniform_(-bound, bound, generator=generator)
+            draw_uniform(layer, layer.in_features, generator)
         for module in (*self.norms, *(self.nodewise or ()), self.activation):
             _reset(module, generator)
 
@@ -112,6 +110,14 @@ class MLP(nn.Module):
 
     def extra_repr(self) -> str:
         return f"widths={list(self.widths)}"
+
+
+@torch.no_grad()
+def draw_uniform(module: nn.Module, width: int, generator: torch.Generator | None) -> None:
+    """All parameters, uniformly within one over the root of a width, as torch starts affine and recurrent layers."""
+    bound = 1 / math.sqrt(width)
+    for parameter in module.parameters():
+        parameter.uniform_(-bound, bound, generator=generator)
 
 
 @runtime_checkable

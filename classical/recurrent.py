@@ -8,13 +8,21 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from classical.checks import checked_widths
+from classical.checks import checked_size, checked_widths
+from classical.cost import ACTIVATION_FLOPS, Cost, linear_cost
+from classical.mlp import draw_uniform
 
 
 class _Recurrent(nn.Module):
     """Stacked recurrent layers that start from zero states, and an affine read-out of the last hidden state."""
 
     layer: type[nn.LSTM | nn.GRU]
+
+    gates: int
+    """Affine maps of the input, and of the hidden state, for each hidden unit."""
+
+    unit_flops: int
+    """Operations of a hidden unit in a step, beside the affine maps."""
 
     def __init__(
         self,
@@ -32,6 +40,28 @@ class _Recurrent(nn.Module):
             for inputs, outputs in pairwise(self.widths[:-1])
         )
         self.readout = nn.Linear(self.widths[-2], self.widths[-1], bias, device, dtype)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters anew, from `generator` or torch's global one, as torch starts such layers."""
+        for layer, width in zip(self.layers, self.widths[1:-1], strict=True):
+            draw_uniform(layer, width, generator)
+        draw_uniform(self.readout, self.widths[-2], generator)
+
+    def cost(self, time: int) -> Cost:
+        """Parameters, and operations for one sequence of `time` steps, by formula.
+
+        Raises:
+            TypeError: If the number of steps is not an integer.
+            ValueError: If it is not positive.
+        """
+        checked_size("time", time, at_least=1)
+        biases = 0 if self.readout.bias is None else 2
+        parameters, flops = 0, 0
+        for inputs, units in pairwise(self.widths[:-1]):
+            parameters += self.gates * units * (inputs + units + biases)
+            flops += time * units * (2 * self.gates * (inputs + units) + self.unit_flops)
+        readout = linear_cost(self.readout)
+        return Cost(parameters + readout.parameters, flops + readout.flops)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim < 2 or x.shape[-2] == 0 or x.shape[-1] != self.widths[0]:
@@ -72,6 +102,9 @@ class LSTM(_Recurrent):
     """
 
     layer = nn.LSTM
+    gates = 4
+    # A sum in each gate, three of which are sigmoid; the cell takes three operations, and what it shows one.
+    unit_flops = 4 + 3 * ACTIVATION_FLOPS["sigmoid"] + 2 * ACTIVATION_FLOPS["tanh"] + 4
 
 
 class GRU(_Recurrent):
@@ -85,3 +118,6 @@ class GRU(_Recurrent):
     """
 
     layer = nn.GRU
+    gates = 3
+    # A sum in each gate, two of which are sigmoid and one resets the state; the new state is n + z (h - n).
+    unit_flops = 3 + 2 * ACTIVATION_FLOPS["sigmoid"] + ACTIVATION_FLOPS["tanh"] + 1 + 3

@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from classical import GRU, LSTM, MLP
 
@@ -88,6 +89,42 @@ def test_one_step_of_the_lstm_follows_the_cell_equations():
     torch.testing.assert_close(lstm(x[None]), lstm.readout(hidden), rtol=1e-12, atol=1e-12)
 
 
+RECURRENT = pytest.mark.parametrize(("family", "cell"), [(LSTM, nn.LSTMCell), (GRU, nn.GRUCell)])
+
+
+@RECURRENT
+@pytest.mark.parametrize("bias", [True, False])
+def test_costs_of_recurrent_networks_are_what_is_counted(family, cell, bias):
+    """Products by torch's counter, of cells step by step; the rest by hand for 7 and 3 units in 5 steps."""
+    model, x = family([2, 7, 3, 4], bias=bias), torch.zeros(1, 2)
+    cost = model.cost(5)
+    assert cost.parameters == sum(parameter.numel() for parameter in model.parameters())
+    with FlopCounterMode(display=False) as counter:
+        first, second = cell(2, 7), cell(7, 3)
+        for _ in range(5):
+            first(x)
+            second(torch.zeros(1, 7))
+        model.readout(torch.zeros(1, 3))
+    rest = {LSTM: 4 + 3 * 4 + 2 * 6 + 3 + 1, GRU: 3 + 2 * 4 + 6 + 1 + 3}[family]
+    assert cost.flops == counter.get_total_flops() + 5 * (7 + 3) * rest
+
+
+@RECURRENT
+def test_recurrent_networks_start_anew_by_their_generator(family, cell):
+    """Within one over the root of the hidden width, which entries come close to."""
+    model, states = family([30, 20, 9, 2]), []
+    for seed in (1, 1, 2):
+        before = torch.get_rng_state()
+        model.reset_parameters(torch.Generator().manual_seed(seed))
+        assert torch.equal(torch.get_rng_state(), before)
+        states.append(nn.utils.parameters_to_vector(model.parameters()).clone())
+        for layer, width in ((model.layers[0], 20), (model.layers[1], 9), (model.readout, 9)):
+            largest = max(parameter.abs().max() for parameter in layer.parameters())
+            assert 0.9 / width**0.5 < largest <= 1 / width**0.5
+    assert torch.equal(states[0], states[1])
+    assert not torch.equal(states[0], states[2])
+
+
 MODELS = [
     pytest.param(lambda **kwargs: MLP([2, 4, 3], **kwargs), (2,), id="MLP"),
     pytest.param(lambda **kwargs: LSTM([2, 4, 5, 3], **kwargs), (6, 2), id="LSTM"),
@@ -140,6 +177,7 @@ def test_device_and_dtype_reach_every_parameter(make, sample):
         (lambda: MLP([3]), ValueError, r"Argument `widths` must have 2 entries or more, .*, but is \(3,\)\."),
         (lambda: GRU([1, 8]), ValueError, r"`widths` must have 3 entries or more, as in GRU\(\[1, 8, 1\]\), but is"),
         (lambda: LSTM([1, 8]), ValueError, r"`widths` must have 3 entries or more, as in LSTM\(\[1, 8, 1\]\), but is"),
+        (lambda: LSTM([1, 8, 1]).cost(0), ValueError, r"Argument `time` must be at least 1, but is 0\."),
         (lambda: MLP([3, 0, 1]), ValueError, r"`widths` must have positive entries only, but has 0\."),
         (lambda: LSTM([1, -8, 1]), ValueError, r"`widths` must have positive entries only, but has -8\."),
         (lambda: MLP([3, 1.5]), TypeError, r"`widths` must have integers only, .*, but has 1\.5\."),  # pyright: ignore

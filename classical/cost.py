@@ -53,9 +53,9 @@ class Cost:
 
 @runtime_checkable
 class Costed(Protocol):
-    """A module that knows its own cost."""
+    """A module that knows its own cost, where it depends on it for the size of an input: height and width of images."""
 
-    def cost(self) -> Cost: ...
+    def cost(self, *size: int) -> Cost: ...
 
 
 def activation_flops(function: Callable[[Tensor], Tensor]) -> int:
@@ -82,12 +82,12 @@ def linear_cost(layer: nn.Linear) -> Cost:
     return Cost(products + (0 if layer.bias is None else layer.out_features), flops, flops)
 
 
-def known_cost(module: nn.Module) -> Cost:
-    """Of a module that knows it.
+def known_cost(module: nn.Module, *size: int) -> Cost:
+    """Of a module that knows it, see `Costed`.
 
     Raises:
         TypeError: If it does not.
     """
     if not isinstance(module, Costed):
         raise TypeError(f"The cost of {type(module).__name__} is not known: it must have a method `cost`.")
-    return module.cost()
+    return module.cost(*size)

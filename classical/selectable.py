@@ -2,6 +2,7 @@ r"""Kolmogorov-Arnold networks whose units select the space of their functions."
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 
@@ -163,6 +164,18 @@ class SConvKAN(Selection):
         checked_size("out_channels", out_channels, at_least=1)
         super().__init__(pool, in_channels, out_channels, -3, device, dtype)
         self.in_channels, self.out_channels = in_channels, out_channels
+
+    def cost(self, height: int, width: int) -> Cost:
+        """Parameters, and operations for an image of that size, by formula, of all candidates and their gates.
+
+        Raises:
+            TypeError: If a candidate has no method `cost(height, width)`, as those of `KANConv2d` have.
+        """
+        candidates = [known_cost(candidate, height, width) for candidate in self.candidates]
+        image = torch.empty(1, self.in_channels, height, width, device="meta", dtype=self.logits.dtype)
+        pixels = copy.deepcopy(self.candidates[0]).to("meta")(image).shape[-2:].numel()
+        gates = self.outputs * len(candidates)
+        return sum(candidates, start=Cost(gates, 2 * gates * pixels))
 
 
 def _edges(basis: Basis, inputs: int, outputs: int) -> EdgeLayer:

@@ -165,9 +165,9 @@ class Chosen(nn.Module):
             return self.parts[0](x)
         return torch.cat([part(x) for part in self.parts], self.axis).index_select(self.axis, self.order)
 
-    def cost(self) -> Cost:
-        """Parameters and operations for one sample, by formula."""
-        first, *others = map(known_cost, self.parts)
+    def cost(self, *size: int) -> Cost:
+        """Parameters and operations for one sample, by formula; of convolutions for an image of height and width."""
+        first, *others = (known_cost(part, *size) for part in self.parts)
         return sum(others, start=first)
 
 

@@ -12,7 +12,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.nn import functional
 
 from circuits import pz, real
-from classical import SKAN, AFKANLayer, BSplineKANLayer, FourierKANLayer, SConvKAN, SKANLayer
+from classical import SKAN, AFKANLayer, BSplineKANLayer, FourierKANLayer, KANConv2d, SConvKAN, SKANLayer
 from classical.cost import Cost
 from classical.edge import EdgeLayer
 from classical.fourier import Fourier
@@ -273,6 +273,19 @@ def test_costs_are_those_of_the_candidates_and_their_gates():
     assert chosen.cost() == narrow
 
 
+def test_costs_of_convolutions_are_those_of_the_candidates_and_of_gates_on_each_pixel():
+    pool = [partial(KANConv2d, kernel_size=(3, 2), make=make) for make in (BSplineKANLayer, FourierKANLayer)]
+    layer = random_logits(SConvKAN(2, 6, pool, dtype=F64))
+    first, second = (candidate.cost(5, 6) for candidate in layer.candidates)
+    assert layer.cost(5, 6) == first + second + Cost(12, 24 * 3 * 5)
+    assert layer.cost(5, 6).parameters == sum(p.numel() for p in layer.parameters())
+    chosen = layer.prune()
+    assert len(chosen.parts) == 2
+    counts = [int((layer.choice() == number).sum()) for number in range(2)]
+    narrow = [maker(2, count).cost(5, 6) for maker, count in zip(pool, counts, strict=True)]
+    assert chosen.cost(5, 6) == narrow[0] + narrow[1]
+
+
 def test_temperatures_fall_evenly_and_stay():
     schedule = Annealing(2.0, 0.02, steps=4)
     temperatures = [schedule(step) for step in range(7)]
@@ -436,6 +449,7 @@ def test_a_square_layer_is_narrowed_along_its_outputs(maker):
             ValueError,
             r"must have one shape, with 3 at axis -1, but have \(4, 1\)\.",
         ),
+        (lambda: SConvKAN(1, 2, CONVOLUTIONS).cost(5, 5), TypeError, r"The cost of \w+ is not known"),
         (lambda: SKANLayer(2, 3, [nn.Linear]).cost(), TypeError, r"The cost of Linear is not known"),
         (lambda: anneal(SKAN([2, 1]), 0.0), ValueError, r"`temperature` must be positive and finite, but is 0\.0\."),
         (lambda: Annealing(steps=0), ValueError, r"Argument `steps` must be at least 1, but is 0\."),

@@ -38,7 +38,7 @@ def sparsity(
     edge depends on, and are zero, not NaN, at edges that are exactly zero.
 
     Args:
-        model: Any module with layers that have `edge_values`.
+        model: Any module with layers that have `edge_values`; those of a `KANConv2d` do not count.
         x: Samples for it, at least 2, such as the batch at hand.
         l1: The $\lambda_1$, of the sum of the variations.
         entropy: The $\lambda_H$, of the entropies.

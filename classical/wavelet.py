@@ -25,7 +25,7 @@ class Mother:
 
 def mexican_hat(u: Tensor) -> Tensor:
     r"""$\frac{2}{\sqrt 3 \pi^{1/4}} (1 - u^2) e^{-u^2/2}$."""
-    square = u.square()
+    square = u.square().clamp(max=1e4)  # Infinity times the zero of the exponential would be NaN.
     return (2 / (math.sqrt(3) * math.pi**0.25)) * (1 - square) * torch.exp(-0.5 * square)
 
 
@@ -62,7 +62,7 @@ def shannon(u: Tensor) -> Tensor:
 
 
 WAVELETS = {
-    "mexican_hat": Mother(mexican_hat, 6),
+    "mexican_hat": Mother(mexican_hat, 7),
     "morlet": Mother(morlet, 8),
     "dog": Mother(derivative_of_gaussian, 5),
     "meyer": Mother(meyer, 37),

@@ -115,3 +115,14 @@ def test_wavelets_start_side_by_side_on_the_domain():
 def test_an_impossible_argument_is_named_with_its_value(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@each_wavelet
+@pytest.mark.parametrize("u", [1e6, -1e25])
+def test_far_away_wavelets_and_their_slopes_are_finite(name, u):
+    x = torch.tensor([u], requires_grad=True)
+    y = WAVELETS[name].function(x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert abs(y.item()) < 1e-4
+    assert x.grad.isfinite().all()

@@ -46,7 +46,11 @@ def _done(jobs: Sequence[Job], workers: int) -> Iterator[Sequence[Mapping[str, A
         return
     # Not a fork, which may inherit a lock that a thread of torch holds.
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        yield from (each.result() for each in as_completed([pool.submit(_run, job) for job in jobs]))
+        try:
+            yield from (each.result() for each in as_completed([pool.submit(_run, job) for job in jobs]))
+        finally:
+            # After an error, or Ctrl-C, nobody would put down what the others do for hours.
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _run(job: Job) -> Sequence[Mapping[str, Any]]:

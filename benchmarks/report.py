@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,8 +46,11 @@ def progress_bars(console: Console) -> Progress:
 class Results:
     """Rows of one run as lines of JSON, on disk as soon as they are known: what was measured survives an interruption.
 
-    The first row of a new run does not overwrite those of an older one: their file becomes `<name>.bak` before. Numbers
-    that are not finite, which JSON does not have, are null in the file, and numbers again when it is loaded.
+    The first row of a new run does not overwrite those of an older one: their file becomes `<name>.bak` before, or
+    `<name>.bak1` and so on where there is one. Numbers that are not finite, which JSON does not have, are null in the
+    file, and numbers again when it is loaded.
+
+    One run writes a file at a time: if another one has moved it or added to it, the next row is refused.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,25 +58,38 @@ class Results:
         self.path = path
         self.rows: list[dict[str, Any]] = []
         self._known = False
+        self._left: tuple[int, int] | None = None
 
     def add(self, **row: Any) -> None:
-        """Append a row, with its commit and machine."""
+        """Append a row, with its commit and machine.
+
+        Raises:
+            RuntimeError: If another run writes the same file.
+        """
         row |= provenance()
         line = _packed(row)
-        if not self._known and self.path.exists():
-            backup = self.path.with_name(f"{self.path.name}.bak")
-            self.path.replace(backup)
-            Console().print(f"The rows of an older run are kept in {backup}.")
+        if not self._known:
+            self._put_aside()
+        elif _state(self.path) != self._left:
+            raise RuntimeError(f"Another run writes {self.path}, too: let it end and then --resume, or take --json.")
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line)
         self.rows.append(row)
-        self._known = True
+        self._known, self._left = True, _state(self.path)
+
+    def _put_aside(self) -> None:
+        if self.path.exists():
+            names = (self.path.with_name(f"{self.path.name}.bak{number or ''}") for number in count())
+            backup = next(name for name in names if not name.exists())
+            self.path.replace(backup)
+            Console().print(f"The rows of an older run are kept in {backup}.")
 
     def drop(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Forget rows, in the file too."""
         if rows:
             self.rows = [row for row in self.rows if row not in rows]
             self.save(self.path)
+            self._left = _state(self.path)
 
     def save(self, path: Path) -> None:
         """Write the rows to a file, whole or not at all."""
@@ -90,6 +107,7 @@ class Results:
         results.rows, results._known = [_unpacked(path, *line) for line in enumerate(lines, 1)], True
         if rest:
             results.save(path)
+        results._left = _state(path)
         return results
 
     @classmethod
@@ -100,6 +118,14 @@ class Results:
     def where(self, **values: Any) -> list[Mapping[str, Any]]:
         """The rows that have these values."""
         return [row for row in self.rows if all(row.get(key) == value for key, value in values.items())]
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Which file this is and how long, so that whoever left it knows whether anybody was here since."""
+    if not path.exists():
+        return None
+    known = path.stat()
+    return known.st_ino, known.st_size
 
 
 INFINITE = "not_finite"

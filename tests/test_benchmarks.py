@@ -1,7 +1,10 @@
 """Benchmarks are evidence: later years leak nowhere, rows say where they come from, no file is half written."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from typer.testing import CliRunner
 from benchmarks import publish
 from benchmarks.__main__ import app
 from benchmarks.plots import plot_activations
+from benchmarks.pool import _done
 from benchmarks.protocol import RATES, TUNING_SEEDS, predict, rmse
 from benchmarks.provenance import provenance, ran_on
 from benchmarks.quickstart import DESTINATIONS, FAMILIES
@@ -191,6 +195,60 @@ def test_a_new_run_keeps_the_rows_of_the_older_one_beside_its_own(tmp_path, caps
         assert backup.read_bytes() == old
     assert "results.jsonl.bak" in capsys.readouterr().out.replace("\n", "")
     assert [row["seed"] for row in rows_of(tmp_path)] == [1, 2]
+
+
+def test_no_new_run_overwrites_what_an_older_one_put_aside(tmp_path, capsys):
+    for seed in range(4):
+        Results(tmp_path / "results.jsonl").add(seed=seed)
+    names = ["results.jsonl.bak", "results.jsonl.bak1", "results.jsonl.bak2", "results.jsonl"]
+    assert [read_rows(tmp_path / name)[0]["seed"] for name in names] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_two_runs_do_not_mix_their_rows_in_one_file(tmp_path, resume, capsys):
+    path = tmp_path / "results.jsonl"
+    first = Results(path)
+    first.add(run="first")
+    second = Results.opened(path, resume)
+    second.add(run="second")
+    known = path.read_bytes()
+    with pytest.raises(RuntimeError, match=r"Another run writes .*results\.jsonl, too"):
+        first.add(run="first")
+    assert path.read_bytes() == known
+    second.add(run="second")
+    assert [row["run"] for row in read_rows(path)] == ["first"] * resume + ["second"] * 2
+
+
+def test_a_file_that_was_removed_meanwhile_is_not_begun_anew_in_its_middle(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    results.add(seed=0)
+    results.path.unlink()
+    with pytest.raises(RuntimeError, match="Another run"):
+        results.add(seed=1)
+
+
+def test_jobs_that_wait_are_given_up_when_one_fails(monkeypatch):
+    done = []
+
+    @dataclass(frozen=True)
+    class Task:
+        number: int
+
+        @property
+        def row(self):
+            return {"number": self.number}
+
+        def run(self):
+            done.append(self.number)
+            if self.number == 1:
+                raise ValueError("the second one")
+            sleep(0.01)
+            return [self.row]
+
+    monkeypatch.setattr("benchmarks.pool.ProcessPoolExecutor", lambda workers, *_: ThreadPoolExecutor(workers))
+    with pytest.raises(ValueError, match="the second one"):
+        list(_done([Task(number) for number in range(50)], workers=1))
+    assert len(done) < 40
 
 
 def test_a_resumed_run_adds_to_its_rows(tmp_path):

@@ -142,15 +142,15 @@ def fair(
 ) -> None:
     """Compare all families on functions, tables and digits, by equal trials, and with what they cost."""
     from benchmarks.fair.run import run
-    from benchmarks.fair.tasks import MissingTable
+    from benchmarks.fair.tasks import BY_NAME, MissingTable
 
     keys = [key for key in tasks.split(",") if key]
+    if unknown := [key for key in keys if key not in BY_NAME]:
+        raise typer.BadParameter(f"{unknown} are not among {', '.join(BY_NAME)}", param_hint="--tasks")
     try:
         run(out or Path("runs/fair"), seeds, quick, data_dir, json, resume, workers, keys)
     except MissingTable as error:
         raise typer.BadParameter(str(error), param_hint="--data-dir") from None
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--tasks") from None
 
 
 @app.command()

@@ -4,7 +4,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -14,19 +14,26 @@ from torch import Tensor, nn
 from benchmarks.sizes import count
 from circuits import rpz
 from classical import (
+    AFKAN,
+    GRKAN,
     MLP,
+    SKAN,
     BSplineKAN,
+    BSplineKANLayer,
     ChebyshevKAN,
+    ChebyshevKANLayer,
     FastKAN,
     FourierKAN,
+    FourierKANLayer,
     Nodewise,
+    Rational,
     ReLUKAN,
     SingleParameterKAN,
     WaveletKAN,
 )
 from classical.fourier import Fourier
 from classical.spline_basis import BSpline
-from qkan import DARUAN, HQKAN, QKAN
+from qkan import DARUAN, HQKAN, QKAN, QKANLayer
 
 Choice = Mapping[str, Any]
 
@@ -118,6 +125,10 @@ class CircuitNodes(nn.Module):
         return nn.functional.silu(x) + self.weight * self.activation(x)[..., 0, :]
 
 
+def _rational_nodes(width: int, choice: Choice, device: str) -> nn.Module:
+    return Rational(width, "silu", choice["degrees"], groups=(width, width), device=device, dtype=F64)
+
+
 def _circuit_nodes(width: int, choice: Choice, device: str) -> nn.Module:
     return CircuitNodes(width, choice["fineness"], device)
 
@@ -144,6 +155,22 @@ def _single(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
     return SingleParameterKAN(widths, function=choice["function"], norm=None, device=device, dtype=F64)
 
 
+def _rationals(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    # One function a layer: with several groups, which must divide it, a wider layer may have fewer parameters.
+    chosen = {"start": choice["start"], "degrees": choice["degrees"], "groups": (1, 1)}
+    return GRKAN(widths, **chosen, device=device, dtype=F64)
+
+
+def _pairs(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    chosen = {"combination": choice["combination"], "reductions": choice["reduction"], "norm": None}
+    return AFKAN(widths, **chosen, device=device, dtype=F64)
+
+
+def _selecting(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
+    pool = [partial(SPACES[name], device=device, dtype=F64) for name in choice["spaces"]]
+    return SKAN(widths, pool=pool, device=device, dtype=F64)
+
+
 def _splines(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
     domain = (-choice["reach"], choice["reach"])
     return BSplineKAN(
@@ -168,6 +195,14 @@ def _hqkan(widths: Sequence[int], choice: Choice, device: str) -> nn.Module:
     return HQKAN(inputs, outputs, latent, rpz(reps), share=choice["share"], init_scale=scale, device=device, dtype=F64)
 
 
+SPACES: Mapping[str, Callable[..., nn.Module]] = {
+    "splines": partial(BSplineKANLayer, grid_size=3, domain=(-2.0, 2.0), base=None, scaler=False, bias=True),
+    "polynomials": partial(ChebyshevKANLayer, degree=3),
+    "series": partial(FourierKANLayer, degree=2, frequency=HALF),
+    "circuits": partial(QKANLayer, circuit=rpz(2), init_scale=HALF, share="in"),
+}
+"""From which the units of a network select, two or three at a time."""
+
 SPECTRA = ((1, HALF), (2, 1.0), (2, HALF), (3, 1.0))
 """Repetitions or degree, and first frequency: the same for circuits and for the series that have their spectrum."""
 
@@ -181,6 +216,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("MLP, splines on nodes", _nodewise(_spline_nodes), {"grid": (3, 5, 10), "reach": (2.0, 3.0)}),
     Family("MLP, series on nodes", _nodewise(_series_nodes), {"fineness": SPECTRA}),
     Family("MLP, circuits on nodes", _nodewise(_circuit_nodes), {"fineness": SPECTRA}),
+    Family("MLP, rationals on nodes", _nodewise(_rational_nodes), {"degrees": ((3, 2), (5, 4))}),
     Family("B-spline KAN", _splines, {"grid": (2, 3, 5, 10), "reach": (1.0, 2.0, 3.0)}),
     Family("FastKAN", _gaussians, {"centres": (4, 6, 8), "reach": (1.5, 2.0, 3.0)}),
     Family("Chebyshev KAN", _chebyshev, {"degree": (2, 3, 4, 6)}),
@@ -188,6 +224,17 @@ FAMILIES: tuple[Family, ...] = (
     Family("ReLU-KAN", _bumps, {"grid": (2, 3, 5), "reach": (1.0, 2.0, 3.0)}),
     Family("wavelet KAN", _wavelets, {"wavelet": ("mexican_hat", "dog", "morlet"), "wavelets": (2, 4)}),
     Family("one parameter an edge", _single, {"function": ("sine", "arctan")}),
+    Family("GR-KAN", _rationals, {"start": ("silu", "gelu", "identity"), "degrees": ((3, 2), (5, 4))}),
+    Family(
+        "AF-KAN",
+        _pairs,
+        {"combination": ("quad1", "sum", "sum_prod"), "reduction": ("global_attn", "spatial_attn", "multistep")},
+    ),
+    Family(
+        "S-KAN, all spaces kept",
+        _selecting,
+        {"spaces": (("splines", "polynomials"), ("splines", "circuits"), ("splines", "series", "circuits"))},
+    ),
     Family(QKAN_NAME, _qkan, {"fineness": SPECTRA, "share": SHARES}),
     Family(HQKAN_NAME, _hqkan, {"fineness": SPECTRA, "share": SHARES}),
 )

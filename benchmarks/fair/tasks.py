@@ -95,9 +95,17 @@ class Task:
         """Whether samples are rows of a table, rather than points of a function."""
         return self.key not in BY_KEY
 
+    @property
+    def overlap(self) -> float:
+        """Samples that are tested over those that are learned from, where both are drawn from the same few anew."""
+        return FRACTIONS[2] / (1 - FRACTIONS[2]) if self.table else 0.0
+
 
 FRACTIONS = (0.6, 0.2, 0.2)
 """Of a table for training, validation and test."""
+
+LIMIT = 5.0
+"""Deviations to which inputs of tables are clamped, the same for all: an element that few alloys have is farther."""
 
 POINTS = (600, 200, 1000)
 """Of a function for training, validation and test."""
@@ -134,8 +142,7 @@ def _split(table: Table, seed: int, classes: bool) -> Parts:
     level, unit = (0.0, 100.0) if classes else (train[1].mean().item(), train[1].std().item())
 
     def scaled(part: Part) -> Part:
-        # An element that a few samples have may be many deviations away: the same limit for every family.
-        x = ((part[0] - centre) / spread).clamp(-5, 5)
+        x = ((part[0] - centre) / spread).clamp(-LIMIT, LIMIT)
         return x, part[1].long() if classes else ((part[1].to(F64) - level) / unit)[:, None]
 
     return Parts(scaled(train), scaled(validation), scaled(test), unit)
@@ -231,5 +238,8 @@ TASKS: tuple[Task, ...] = (
     _class_task("digits", "digits", datasets.load_digits, 64, 10, (1500, 5000)),
 )
 """Functions of arXiv:2404.19756, tables and images that come with scikit-learn, and the alloys of a file."""
+
+QUICK = ("ellipkinc", "wine", "hardness")
+"""Keys of one task of each kind."""
 
 BY_NAME = {task.key: task for task in TASKS}

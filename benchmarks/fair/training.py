@@ -1,10 +1,12 @@
-"""The trials of one seed and the test of the best of them, and what the chosen model costs."""
+"""The trials of one seed and the test of the best of them."""
 
 import math
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import Any, Self
 
 import torch
 from scipy.stats import loguniform
@@ -12,7 +14,6 @@ from sklearn.model_selection import ParameterSampler
 from torch import nn
 from torch.optim import AdamW
 
-from benchmarks.fair.costs import costs
 from benchmarks.fair.families import BY_NAME as FAMILY
 from benchmarks.fair.tasks import BY_NAME as TASK
 from benchmarks.fair.tasks import Part, Parts, Task
@@ -40,6 +41,11 @@ class Budget:
     batch: int = 128
     patience: int = 40
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """That of a row."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})
+
 
 @dataclass(frozen=True)
 class Search:
@@ -64,7 +70,8 @@ class Search:
     @property
     def row(self) -> dict[str, Any]:
         """What its row is known by."""
-        return {"task": self.task, "model": self.model, "size": self.size, "seed": self.seed} | asdict(self.budget)
+        known = {"measured": "errors", "task": self.task, "model": self.model, "size": self.size, "seed": self.seed}
+        return known | asdict(self.budget)
 
     def run(self) -> list[dict[str, Any]]:
         """One row: the trial with the smallest validation loss, and all that is known of it."""
@@ -82,8 +89,10 @@ class Search:
         else:
             known = {"validation_loss": loss, "test_error": parts.unit * _error(model, task, parts.test)}
         known |= {"choice": dict(best["choice"]), "rate": best["rate"], "decay": best["decay"]}
-        spent = {"seconds": seconds, "search_seconds": sum(outcome[1] for outcome in outcomes)}
-        return [self.row | known | spent | {"parameters": count(model), "engine": ran_on(model)} | costs(model, task)]
+        known |= {"parameters": count(model), "engine": ran_on(model), "threads": torch.get_num_threads()}
+        known |= {"seconds": seconds, "search_seconds": sum(outcome[1] for outcome in outcomes)}
+        tried = [outcome[2] | {"validation_loss": outcome[0]} for outcome in outcomes]
+        return [self.row | known | {"tried": tried}]
 
     def trials(self) -> list[dict[str, Any]]:
         """The same number for every family, drawn at random from what has a model so small."""
@@ -101,6 +110,7 @@ def _trained(
     model: nn.Module, task: Task, parts: Parts, trial: dict[str, Any], budget: Budget, seed: int
 ) -> tuple[float, float]:
     """The smallest validation loss, with whose weights the model is left, and the seconds that it took."""
+    start = perf_counter()
     try:
         outcome = fit(
             model,
@@ -115,8 +125,8 @@ def _trained(
             progress=False,
         )
     except FloatingPointError:
-        return math.inf, math.nan
-    return outcome.best_validation_loss, outcome.seconds
+        return math.inf, perf_counter() - start
+    return outcome.best_validation_loss, perf_counter() - start
 
 
 @torch.no_grad()

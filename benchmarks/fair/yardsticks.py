@@ -61,7 +61,8 @@ class Yardstick:
     @property
     def row(self) -> dict[str, Any]:
         """What its row is known by."""
-        return {"task": self.task, "model": self.model, "size": None, "seed": self.seed} | asdict(self.budget)
+        known = {"measured": "errors", "task": self.task, "model": self.model, "size": None, "seed": self.seed}
+        return known | asdict(self.budget)
 
     def run(self) -> list[dict[str, Any]]:
         """One row: the trial with the smallest validation loss."""

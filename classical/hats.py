@@ -21,8 +21,9 @@ class Hats(Basis):
 
     Parameters are `scale` of shape `(in,)`, the $s$, which starts at 1; `first` of shape `(in, 1)` and `gaps` of shape
     `(in, size - 1)`, from which the knots are $t_1 = \mathrm{first}$ and $t_{k+1} = t_k + \mathrm{softplus}(
-    \mathrm{gap}_k)$: they keep their order whatever is trained, and start evenly spaced on the domain. Beside them the
-    scale is redundant; it is one more parameter of the published form, and counted.
+    \mathrm{gap}_k)$, with a millionth of the distance at the start at least: they keep their order and slopes stay
+    finite whatever is trained, and they start evenly spaced on the domain. Beside them the scale is redundant; it is
+    one more parameter of the published form, and counted.
 
     Args:
         in_features: Number of inputs.
@@ -61,20 +62,27 @@ class Hats(Basis):
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Scales of 1 and evenly spaced knots; nothing is drawn."""
-        a, b = self.domain
+        step = self._step
         self.scale.fill_(1)
-        self.first.fill_(a)
-        self.gaps.fill_(math.log(math.expm1((b - a) / (self.size - 1))))
+        self.first.fill_(self.domain[0])
+        self.gaps.fill_(step + math.log(-math.expm1(-step)))  # of the softplus the inverse, for large steps too
 
     def knots(self) -> Tensor:
         """In their order, `(in, size)`."""
-        return torch.cat([self.first, self.first + functional.softplus(self.gaps).cumsum(-1)], -1)
+        return torch.cat([self.first, self.first + self._steps().cumsum(-1)], -1)
 
     def forward(self, x: Tensor) -> Tensor:
-        steps = functional.softplus(self.gaps)
-        ramps = (((self.scale * x)[..., None] - self.knots()[:, :-1]) / steps).clamp(0, 1)
+        ramps = (((self.scale * x)[..., None] - self.knots()[:, :-1]) / self._steps()).clamp(0, 1)
         levels = torch.cat([torch.ones_like(ramps[..., :1]), ramps, torch.zeros_like(ramps[..., :1])], -1)
         return levels[..., :-1] - levels[..., 1:]
+
+    @property
+    def _step(self) -> float:
+        """From knot to knot at the start."""
+        return (self.domain[1] - self.domain[0]) / (self.size - 1)
+
+    def _steps(self) -> Tensor:
+        return functional.softplus(self.gaps).clamp(min=1e-6 * self._step)
 
     def inputs(self) -> Quadrature:
         """Standard normal ones."""

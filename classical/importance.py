@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from classical.checks import check_features, checked_number
 from classical.edge import EdgeLayer
 from classical.probe import Edges
+from classical.selection import Chosen, Selection
 
 Loss = Callable[[Tensor], Tensor]
 """From the outputs of a network for some samples to a number; it knows the targets of these samples."""
@@ -33,15 +34,16 @@ def first_layer(model: nn.Module) -> nn.Module:
     """The layer of edges that a network begins with: itself, or the first child of the first child of it, and so on.
 
     Raises:
-        TypeError: If the network begins with anything else.
+        TypeError: If the network begins with anything else, such as a layer of several spaces side by side, of which
+            the first would not be the only way in.
     """
     layer = model
     while not isinstance(layer, Edges):
         children = list(layer.children())
-        if not children:
+        if not children or isinstance(layer, Selection | Chosen):
             raise TypeError(
                 "Argument `model` must begin with a layer that has `edge_values`, such as BSplineKANLayer, but begins "
-                f"with {layer}: only the sensitivity is known of such models, and no penalty."
+                f"with a {type(layer).__name__}: only the sensitivity is known of such models, and no penalty."
             )
         layer = children[0]
     return layer

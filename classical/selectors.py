@@ -169,6 +169,11 @@ class KANSelector(SelectorMixin, BaseEstimator):
             generator=generator,
         )
         scores = importance(self.network_, x[judging], lambda outputs: target.loss(outputs, values[judging]))
+        if scores.shape != (X.shape[1],):
+            raise ValueError(
+                f"Argument `importance` must give {X.shape[1]} numbers, one a feature, but gives shape "
+                f"{tuple(scores.shape)}."
+            )
         self.scores_ = scores.detach().to("cpu", torch.float64).numpy()
         if not np.isfinite(self.scores_).all():
             raise FloatingPointError(f"The importance is not finite: lower `learning_rate`, {self.learning_rate}.")

@@ -228,6 +228,23 @@ def test_knots_start_evenly_spaced_on_the_domain():
     torch.testing.assert_close(knots, torch.linspace(-3, 3, 8, dtype=F64).expand(2, 8), **EXACT)
 
 
+@pytest.mark.parametrize("reach", [1e-6, 1.0, 1e6])
+def test_domains_may_be_narrow_and_wide(reach):
+    knots = Hats(1, 8, (-reach, reach), dtype=F64).knots()
+    torch.testing.assert_close(knots, reach * torch.linspace(-1, 1, 8, dtype=F64)[None], rtol=1e-9, atol=1e-9 * reach)
+
+
+def test_knots_that_have_met_leave_gradients_finite():
+    hats, x = Hats(2, 4), torch.randn(5, 2, requires_grad=True)
+    with torch.no_grad():
+        hats.gaps.fill_(-1000)
+    values = hats(x)
+    weights = torch.arange(4.0)
+    for gradient in torch.autograd.grad((values * weights).sum(), [x, *hats.parameters()]):
+        assert gradient.isfinite().all()
+    assert (hats.knots().diff() > 0).all()
+
+
 def test_beyond_the_knots_functions_go_on():
     hats = Hats(1, 4)
     y = hats(torch.tensor([[-math.inf], [-100.0], [100.0], [math.inf], [math.nan]]))[:, 0]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from circuits import pz, rpz
-from classical import MLP, BSplineKAN, BSplineKANLayer, FourierKAN, FourierKANLayer, importance
+from classical import MLP, SKAN, BSplineKAN, BSplineKANLayer, FourierKAN, FourierKANLayer, importance
 from classical.importance import SCORES, coefficient_norm, contribution_norm, first_layer, knock_out, sensitivity
 from models import F64, copied, data, drawn, each_circuit, identical, scrambled, shares
 from qkan import HQKAN, QKAN, QKANLayer
@@ -262,7 +262,14 @@ def test_modes_and_hooks_are_as_before_after_an_error_too():
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [(MLP([3, 2]), "Identity"), (HQKAN(3, 2), "Linear"), (nn.Linear(3, 2), "Linear")]
+    ("model", "name"),
+    [
+        (MLP([3, 2]), "Identity"),
+        (HQKAN(3, 2), "Linear"),
+        (nn.Linear(3, 2), "Linear"),
+        (SKAN([3, 2]), "SKANLayer"),  # not the first of its spaces, beside which there are others
+        (SKAN([3, 2]).prune(), "Chosen"),
+    ],
 )
 def test_networks_that_begin_otherwise_have_no_edges(model, name):
     x = torch.zeros(4, 3)

@@ -213,6 +213,7 @@ def test_names_and_options_travel():
         ({"n_features_to_select": "all"}, ValueError, "`n_features_to_select` .* but is 'all'"),
         ({"importance": "L3"}, ValueError, "`importance` must be one of L1, L2, .* but is 'L3'"),
         ({"importance": 2}, TypeError, "`importance` must be a name or a function"),
+        ({"importance": lambda *_: torch.ones(2)}, ValueError, r"`importance` must give 6 numbers, .* shape \(2,\)"),
         ({"network": nn.Flatten}, TypeError, None),
         ({"network": lambda i, o: nn.Flatten()}, TypeError, "`network` must make a module with `reset_parameters"),
         ({"epochs": 0}, ValueError, "`epochs` must be at least 1"),

@@ -27,12 +27,18 @@ TREES: Mapping[str, Any] = {
     "subsample": (0.7, 1.0),
 }
 
+LOSSES = {"loss": ("squared_error", "absolute_error")}
+"""Of boosted trees for numbers: networks, too, learn by the error that is told."""
+
 Make = Callable[..., Any]
 
 MODELS: Mapping[tuple[str, bool], tuple[Make, Mapping[str, Any]]] = {
     (LINEAR, False): (lambda alpha, seed: Ridge(alpha), {"alpha": loguniform(1e-3, 1e3)}),
     (LINEAR, True): (lambda C, seed: LogisticRegression(C=C, max_iter=5000), {"C": loguniform(1e-3, 1e3)}),
-    (BOOSTED, False): (lambda seed, **chosen: GradientBoostingRegressor(**chosen, random_state=seed), TREES),
+    (BOOSTED, False): (
+        lambda seed, **chosen: GradientBoostingRegressor(**chosen, random_state=seed),
+        {**TREES, **LOSSES},
+    ),
     (BOOSTED, True): (lambda seed, **chosen: GradientBoostingClassifier(**chosen, random_state=seed), TREES),
 }
 """By name, and whether it tells classes: how a model is made, and what may be chosen."""
@@ -76,7 +82,7 @@ class Yardstick:
             outcomes.append((task.loss(*_answered(model, task, parts.validation)).item(), choice, model))
         loss, choice, model = min(outcomes, key=lambda outcome: outcome[0])
         error = parts.unit * task.error(*_answered(model, task, parts.test)).item()
-        chosen = {name: value if isinstance(value, int) else float(value) for name, value in choice.items()}
+        chosen = {name: float(value) if isinstance(value, float) else value for name, value in choice.items()}
         return [self.row | {"choice": chosen, "validation_loss": loss, "test_error": error, "engine": "scikit-learn"}]
 
 

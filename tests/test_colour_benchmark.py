@@ -15,7 +15,7 @@ from benchmarks.colour.metrics import distances
 from benchmarks.colour.report import last_setting, report, tables
 from benchmarks.colour.scenes import Camera, cameras, scenes
 from benchmarks.colour.task import Sizes, Task, tasks
-from benchmarks.colour.train import Budget, measure, measure_few
+from benchmarks.colour.train import Budget, _chosen, measure, measure_few
 from benchmarks.report import Results
 from circuits import engines
 from classical import CmKAN, ssim
@@ -213,3 +213,10 @@ def test_what_is_not_there_is_measured_with_the_model_it_needs(out, tmp_path):
 
 def test_the_identity_has_nothing_to_learn():
     assert isinstance(MATCHERS[0].make((torch.ones(1), torch.ones(1))), nn.Identity)
+
+
+def test_a_rate_at_which_training_diverges_is_not_chosen():
+    x = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    trials = [(nn.Identity(), {"lr": lr, "validation_loss": loss}) for lr, loss in ((1.0, math.nan), (0.1, 0.2))]
+    rows, _ = _chosen(trials, Task((x, x), (x, x), (x, x)))
+    assert (rows[-1]["stage"], rows[-1]["lr"]) == ("final", 0.1)

@@ -1,5 +1,6 @@
 """One matcher and one seed: every learning rate, then the test part once, with what did best on validation."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -99,5 +100,10 @@ def _row(model: nn.Module, validation: Pairs, rate: float | None, seconds: float
 
 
 def _chosen(trials: list[Trial], task: Task) -> tuple[list[Row], nn.Module]:
-    best, row = min(trials, key=lambda trial: trial[1]["validation_loss"])
+    best, row = min(trials, key=lambda trial: _finite(trial[1]["validation_loss"]))
     return [*(row for _, row in trials), row | {"stage": "final", **scores(best, task.test)}], best
+
+
+def _finite(loss: float) -> float:
+    """What compares: nothing is less than NaN, so that a training that diverged first would win."""
+    return loss if math.isfinite(loss) else math.inf

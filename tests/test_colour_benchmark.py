@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -217,6 +218,8 @@ def test_the_identity_has_nothing_to_learn():
 
 def test_a_rate_at_which_training_diverges_is_not_chosen():
     x = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
-    trials = [(nn.Identity(), {"lr": lr, "validation_loss": loss}) for lr, loss in ((1.0, math.nan), (0.1, 0.2))]
+    trials: list[Any] = [
+        (nn.Identity(), {"lr": lr, "validation_loss": loss}) for lr, loss in ((1.0, math.nan), (0.1, 0.2))
+    ]
     rows, _ = _chosen(trials, Task((x, x), (x, x), (x, x)))
     assert (rows[-1]["stage"], rows[-1]["lr"]) == ("final", 0.1)

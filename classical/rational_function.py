@@ -26,16 +26,22 @@ def rational(x: Tensor, numerator: Tensor, denominator: Tensor, form: str = "A")
     starts at zero learns; in form B the sign is that of the sum, 1 for zero as well. At x = 0 the derivative of $|x|$
     is taken as 0.
 
-    For the backward `x` alone is kept, beside the coefficients; the rest is computed anew. Sums over samples are of
-    float32 parts that are added in float64, always in the same order, so that the result is the same in every run.
-    Half precision is computed in float32 and rounded once. `torch.compile` makes one loop of the forward and few of
-    the backward. Gradients can be differentiated again, and mapped over by `torch.vmap`.
+    For the backward `x` alone is kept, beside the coefficients; the rest is computed anew, on a CPU in float64, so that
+    all gradients are rounded once. `torch.compile` makes one loop of the forward and few of the backward, which compute
+    in float32, as GPUs do, and add up samples in float64. Sums are always in the same order, so that the result is the
+    same in every run. Half precision is computed in float32 and rounded once. Gradients can be differentiated again,
+    and mapped over by `torch.vmap`.
+
+    Powers of x are computed as they are: in float32 results are infinite or NaN from |x| of some 1e7 on.
 
     Args:
-        x: Of shape `(*batch, d)`.
+        x: Of shape `(*batch, d)`, of floating-point numbers.
         numerator: The $a$, `(groups, m + 1)`, for as many groups of neighbouring channels; `groups` divides d.
         denominator: The $b$, `(groups, n)`, for groups of its own number.
         form: "A" or "B".
+
+    Raises:
+        TypeError: If x is not of floating-point numbers.
 
     Reference:
         X. Yang and X. Wang, Kolmogorov-Arnold Transformer, 2024, arXiv:2409.10594; A. Molina, P. Schramowski and
@@ -56,6 +62,8 @@ def modulus(x: Tensor) -> Tensor:
 
 def _exact(x: Tensor, numerator: Tensor, denominator: Tensor, form: str) -> tuple[Tensor, Tensor]:
     """The coefficients in float32 at least; in form A positive ones."""
+    if not x.is_floating_point():
+        raise TypeError(f"Argument `x` must be of floating-point numbers, but is of {x.dtype}: call `x.float()`.")
     dtype = torch.promote_types(x.dtype, torch.float32)
     return numerator.to(dtype), modulus(denominator.to(dtype)) if form == "A" else denominator.to(dtype)
 
@@ -93,9 +101,11 @@ class _Rational(torch.autograd.Function):
             pull = torch.func.vjp(partial(_grouped, form=ctx.form), x, a, b)[1]
             return *pull(grad), None
         by_x, sums = [], torch.zeros((), dtype=torch.float64, device=x.device)
-        a_c, b_c = _by_channel(x, a), _by_channel(x, b)
+        # What a compiler keeps between its loops would be twice as large in float64.
+        dtype = a.dtype if compiling or x.device.type != "cpu" else torch.float64
+        a_c, b_c = _by_channel(x, a).to(dtype), _by_channel(x, b).to(dtype)
         for part, pulled in zip(*_chunks(x, grad), strict=True):
-            slope, terms = _pull(pulled.to(a.dtype), part.to(a.dtype), a_c, b_c, ctx.form, exactly=compiling)
+            slope, terms = _pull(pulled.to(dtype), part.to(dtype), a_c, b_c, ctx.form)
             by_x.append(slope.to(x.dtype))
             sums = sums + terms
         by_a, by_b = sums.split([len(a_c), len(b_c)])
@@ -121,7 +131,7 @@ def _value(x: Tensor, a: Tensor, b: Tensor, form: str) -> Tensor:
     return (_polynomial(a.unbind(0), wide) / (1 + (h if form == "A" else modulus(h)))).to(x.dtype)
 
 
-def _pull(grad: Tensor, x: Tensor, a: Tensor, b: Tensor, form: str, exactly: bool) -> tuple[Tensor, Tensor]:
+def _pull(grad: Tensor, x: Tensor, a: Tensor, b: Tensor, form: str) -> tuple[Tensor, Tensor]:
     """The gradient of x, and those of the coefficients, summed over rows: `(m + 1 + n, d)` in float64."""
     a_k, b_k = a.unbind(0), b.unbind(0)
     z = x.abs() if form == "A" else x
@@ -129,12 +139,13 @@ def _pull(grad: Tensor, x: Tensor, a: Tensor, b: Tensor, form: str, exactly: boo
     turn = x.sign() if form == "A" else torch.where(h < 0, -1.0, 1.0).to(h.dtype)
     q = 1 + (h if form == "A" else h * turn)
     by_p = grad / q
-    by_q = by_p * (_polynomial(a_k, x) / q).neg()
+    # P / q, which the forward has as well, a compiler would keep from there rather than compute anew.
+    by_q = by_p.neg() * _polynomial(a_k, x) / q
     if form == "B":
         by_q, turn = by_q * turn, 1
     inner = _polynomial([(k + 1) * value for k, value in enumerate(b_k)], z) * turn
     slope = by_p * _polynomial([k * value for k, value in enumerate(a_k) if k], x) + by_q * inner
-    return slope, torch.stack([*_moments(by_p, x, len(a_k), exactly), *_moments(by_q * z, z, len(b_k), exactly)])
+    return slope, torch.stack([*_moments(by_p, x, len(a_k)), *_moments(by_q * z, z, len(b_k))])
 
 
 def _polynomial(coefficients: Sequence[Tensor], x: Tensor) -> Tensor:
@@ -145,12 +156,9 @@ def _polynomial(coefficients: Sequence[Tensor], x: Tensor) -> Tensor:
     return value
 
 
-def _moments(values: Tensor, x: Tensor, count: int, exactly: bool) -> Iterator[Tensor]:
-    """The sums over rows of `values` times the powers of x from 0, in float64; `values` is used up.
-
-    In a compiled loop it costs nothing to sum in float64 from the start.
-    """
+def _moments(values: Tensor, x: Tensor, count: int) -> Iterator[Tensor]:
+    """The sums over rows of `values` times the powers of x from 0, in float64; `values` is used up."""
     for power in range(count):
         # In place, which is allowed because gradients may be mapped over while x is not, but never the reverse.
         values = values.mul_(x) if power else values
-        yield values.sum(0, dtype=torch.float64) if exactly else values.sum(0).double()
+        yield values.sum(0, dtype=torch.float64)

@@ -7,6 +7,12 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
+
+from classical.convolution import KANConv2d
+
+NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+"""Normalisations of a sample over what may be its outputs."""
 
 
 def narrowed(
@@ -19,11 +25,11 @@ def narrowed(
     among which outputs run fastest, as in `[a; b]` of a gated linear unit.
 
     So a module must compute its outputs apart from each other, each from rows of its own and from what is the same for
-    all. Shapes do not tell a module that does not: a convolution with groups, or a normalisation over outputs, would
-    not be what it was.
+    all. Of those that do not, convolutions with groups and normalisations over outputs are refused; others, such as a
+    softmax over outputs, cannot be told and would not be what they were.
 
     Raises:
-        ValueError: If the smaller module differs from `module` by more than such axes.
+        ValueError: If the smaller module differs from `module` by more than such axes, or mixes its outputs.
 
     >>> layer = nn.Linear(2, 3)
     >>> small = narrowed(layer, nn.Linear, 2, 3, torch.tensor([2, 0]))
@@ -35,6 +41,7 @@ def narrowed(
     with torch.random.fork_rng(devices=[]):
         # Copied before, as it was when it made `module`, and after, for its modules may share a part.
         small = copy.deepcopy(copy.deepcopy(maker)(inputs, len(rows)))
+    _check_apart(module, small, len(rows), outputs)
     state, sizes = module.state_dict(), {name: value.shape for name, value in small.state_dict().items()}
     if state.keys() != sizes.keys():
         raise _cannot(module, len(rows), outputs, f"the names of its parameters are {list(state)}, not {list(sizes)}")
@@ -44,6 +51,15 @@ def narrowed(
     for name, parameter in small.named_parameters():
         parameter.requires_grad_(module.get_parameter(name).requires_grad)
     return small.train(module.training)
+
+
+def _check_apart(module: nn.Module, small: nn.Module, kept: int, outputs: int) -> None:
+    """Raise if a part depends on the number of outputs that does not compute them apart from each other."""
+    smaller = dict(small.named_modules())
+    for name, part in module.named_modules():
+        grouped = isinstance(part, _ConvNd | KANConv2d) and part.groups > 1
+        if (grouped or isinstance(part, NORMS)) and name in smaller and repr(part) != repr(smaller[name]):
+            raise _cannot(module, kept, outputs, f"its {type(part).__name__} mixes or groups outputs")
 
 
 def _kept(module: nn.Module, name: str, value: Tensor, size: torch.Size, outputs: int, rows: Tensor) -> Tensor:

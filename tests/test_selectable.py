@@ -422,6 +422,35 @@ def test_a_candidate_without_rows_of_its_own_cannot_be_narrowed(maker, reason):
         narrowed(maker(3, 4), maker, 3, 4, torch.tensor([0, 2]))
 
 
+def normalised(inputs, outputs):
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.LayerNorm(outputs))
+
+
+@pytest.mark.parametrize(
+    "maker",
+    [
+        partial(nn.Conv2d, kernel_size=1, groups=2),
+        partial(KANConv2d, kernel_size=1, groups=2),
+        normalised,
+    ],
+)
+def test_a_candidate_that_groups_or_mixes_its_outputs_cannot_be_narrowed(maker):
+    """Shapes would not tell: a smaller grouped convolution reads other channels."""
+    with pytest.raises(
+        ValueError, match=r"\w+ cannot be pruned to 2 of 4 outputs, since its \w+ mixes or groups outputs"
+    ):
+        narrowed(maker(4, 4), maker, 4, 4, torch.tensor([0, 1]))
+
+
+def test_groups_and_normalisations_of_inputs_are_no_obstacle():
+    def maker(inputs, outputs):
+        depthwise = nn.Conv2d(inputs, inputs, 3, groups=inputs)
+        return nn.Sequential(depthwise, nn.GroupNorm(2, inputs), nn.Conv2d(inputs, outputs, 1))
+
+    module, rows, x = maker(4, 4), torch.tensor([3, 1]), torch.randn(2, 4, 5, 5, generator=drawn())
+    torch.testing.assert_close(narrowed(module, maker, 4, 4, rows)(x), module(x)[:, rows])
+
+
 @pytest.mark.parametrize(
     "maker", [nn.Linear, Gated, AFKANLayer, QUANTUM, partial(FourierKANLayer, base="silu", norm="layer")]
 )

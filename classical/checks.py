@@ -63,6 +63,15 @@ def checked_number(argument: str, number: float, *, above: float) -> float:
     return float(number)
 
 
+def checked_probability(argument: str, probability: float) -> float:
+    """The probability, if it is one in [0, 1)."""
+    if not isinstance(probability, int | float) or isinstance(probability, bool):
+        raise TypeError(f"Argument `{argument}` must be a number, such as 0.1, but is {probability!r}.")
+    if not 0 <= probability < 1:
+        raise ValueError(f"Argument `{argument}` must be in [0, 1), but is {probability}.")
+    return probability
+
+
 def checked_domain(domain: tuple[float, float], *, argument: str = "domain") -> tuple[float, float]:
     """The ends of an interval, if they are two finite numbers, the lower one first."""
     example = "must be a pair of numbers such as (-1.0, 1.0)"

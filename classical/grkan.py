@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from classical.basis import mean_square, standard_normal
-from classical.checks import Activation, checked_size
+from classical.checks import Activation, checked_probability, checked_size
 from classical.cost import Cost
 from classical.rational import Rational
 from classical.stack import Stack
@@ -43,7 +43,7 @@ class GRKANLayer(nn.Module):
     Raises:
         TypeError: If a size is not an integer or the start not callable.
         ValueError: If a size is too small, groups do not divide the inputs, the form or the name of the start is
-            unknown, or if the last axis of an input does not have `in_features` entries.
+            unknown, the dropout is not in [0, 1), or if the last axis of an input does not have `in_features` entries.
 
     >>> GRKANLayer(64, 10, "silu")
     GRKANLayer(
@@ -74,7 +74,7 @@ class GRKANLayer(nn.Module):
         self.in_features = checked_size("in_features", in_features, at_least=1)
         self.out_features = checked_size("out_features", out_features, at_least=1)
         self.rational = Rational(in_features, start, degrees, groups, form, device, dtype)
-        self.dropout = dropout
+        self.dropout = checked_probability("dropout", dropout)
         self.weight = nn.Parameter(torch.empty(out_features, in_features, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(out_features, device=device, dtype=dtype)) if bias else None
         self.reset_parameters()

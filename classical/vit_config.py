@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from classical.checks import checked_size
+from classical.checks import checked_probability, checked_size
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ViTConfig:
             grows from 0 in proportion to the depth.
 
     Raises:
-        TypeError: If a size is not an integer.
+        TypeError: If a size is not an integer or a probability not a number.
         ValueError: If a size is not positive or not the multiple it should be, or a probability is not in [0, 1).
     """
 
@@ -50,8 +50,7 @@ class ViTConfig:
                     f"{getattr(self, name)}."
                 )
         for name in ("dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"Argument `{name}` must be in [0, 1), but is {getattr(self, name)}.")
+            checked_probability(name, getattr(self, name))
 
     @classmethod
     def tiny(cls) -> ViTConfig:

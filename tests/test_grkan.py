@@ -203,6 +203,7 @@ def test_what_is_left_out_in_training_is_there_in_evaluation():
         (lambda: GRKANLayer(1, -2), ValueError, r"Argument `out_features` must be at least 1, but is -2\."),
         (lambda: GRKANLayer(1, 1, "swish"), ValueError, r"`start` must be .* relu, .*, but is 'swish'\."),
         (lambda: GRKANLayer(6, 1, groups=(1, 4)), ValueError, r"`groups` must have divisors of the 6 channels, .* 4"),
+        (lambda: GRKANLayer(1, 1, dropout=1.5), ValueError, r"`dropout` must be in \[0, 1\), but is 1\.5\."),
         (lambda: GRKAN([3]), ValueError, r"`widths` must have 2 entries or more, as in GRKAN\(\[2, 5, 1\]\)"),
         (lambda: GRKANLayer(3, 1)(torch.ones(5, 2)), ValueError, r"`x` must have shape \(\*batch, 3\), .* \(5, 2\)"),
     ],

@@ -340,7 +340,7 @@ def test_all_blocks_share_a_universal_operator():
         (lambda: ViTConfig(width=200), ValueError, r"`width` must be a multiple of heads=3, but is 200\."),
         (lambda: ViTConfig(layers=0), ValueError, r"`layers` must be at least 1, but is 0\."),
         (lambda: ViTConfig(dropout=1.0), ValueError, r"`dropout` must be in \[0, 1\), but is 1\.0\."),
-        (lambda: ViTConfig(drop_path="0.1"), TypeError, r"`drop_path` must be a number, such as 0\.1, but is '0\.1'"),
+        (lambda: ViTConfig(drop_path="0.1"), TypeError, r"`drop_path` must be a number, such as 0\.1, but is '0\.1'"),  # pyright: ignore
         (lambda: KAT(SMALL, groups=(1, 3)), ValueError, r"`groups` must have divisors of the 8 channels, but has 3"),
         (lambda: ViT(SMALL)(torch.ones(2, 8, 12)), ValueError, r"`x` must have shape \(\*batch, 2, 8, 8\), but has"),
         (lambda: KArAt(5, 2, rank=0), ValueError, r"`rank` must be at least 1, but is 0\."),

@@ -43,7 +43,7 @@ def first_layer(model: nn.Module) -> nn.Module:
         if not children or isinstance(layer, Selection | Chosen):
             raise TypeError(
                 "Argument `model` must begin with a layer that has `edge_values`, such as BSplineKANLayer, but begins "
-                f"with a {type(layer).__name__}: only the sensitivity is known of such models, and no penalty."
+                f"with {type(layer).__name__}: only the sensitivity is known of such models, and no penalty."
             )
         layer = children[0]
     return layer

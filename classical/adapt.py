@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from classical.adapter import Adapter
+from classical.cost import numbers_in
 
 Key = tuple[int, int]
 """Weight and bias, by their identities: linear maps that share both are one."""
@@ -103,7 +104,7 @@ def adapt(model: nn.Module, targets: str | Iterable[str], make: Callable[[nn.Lin
     if not isinstance(model, nn.Module):
         raise TypeError(f"Argument `model` must be a torch.nn.Module, but is {model!r}.")
     found = _found(model, [targets] if isinstance(targets, str) else list(targets))
-    before = _count(model)
+    before = numbers_in(model)
     trained = {parameter for parameter in model.parameters() if parameter.requires_grad}
     try:
         made = {key: _made(make, linears[0]) for key, linears in found.items()}
@@ -121,7 +122,7 @@ def adapt(model: nn.Module, targets: str | Iterable[str], make: Callable[[nn.Lin
     for parameter in kept:
         parameter.requires_grad_()
     layers = tuple(_row(names, made[key]) for key, names in places.items())
-    return Adaptation(layers, before, _count(model), sum(p.numel() for p in model.parameters() if p.requires_grad))
+    return Adaptation(layers, before, numbers_in(model), sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
 def adapters(model: nn.Module) -> dict[str, Adapter]:
@@ -242,8 +243,4 @@ def _put(model: nn.Module, name: str, adapter: Adapter) -> None:
 def _row(names: tuple[str, ...], adapter: Adapter) -> AdaptedLayer:
     trained = sum(parameter.numel() for parameter in _own(adapter) if parameter.requires_grad)
     kind, linear = type(adapter).__name__, adapter.base
-    return AdaptedLayer(names, kind, linear.in_features, linear.out_features, _count(linear), trained)
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+    return AdaptedLayer(names, kind, linear.in_features, linear.out_features, numbers_in(linear), trained)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from classical.checks import Activation, check_features, checked_choice, checked_size
-from classical.cost import NORM_FLOPS, Cost, activation_flops
+from classical.cost import NORM_FLOPS, Cost, activation_flops, numbers_in
 from classical.norm import made_norm, normalised
 from classical.pairs import ActivationPairs
 from classical.reductions import REDUCTIONS
@@ -174,7 +174,7 @@ class AFKANLayer(nn.Module):
         merge = MERGES[self.merge].flops(parts)
         flops = inputs * (self.basis.flops + merge + activation_flops(self.basis.activation))
         flops += 2 * inputs * self.basis.size * (self.function_norm is not None) + 2 * inputs * outputs
-        cost = Cost(inputs * outputs + sum(parameter.numel() for parameter in self.basis.parameters()), flops)
+        cost = Cost(inputs * outputs + numbers_in(self.basis), flops)
         if self.norm is not None:
             cost += Cost(2 * inputs, inputs * NORM_FLOPS)
         return sum((part.cost() for part in self.reductions), start=cost)  # pyright: ignore[reportCallIssue]

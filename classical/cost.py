@@ -70,9 +70,9 @@ def activation_flops(function: Callable[[Tensor], Tensor]) -> int:
     raise ValueError(f"The operations of {function!r} are not known: take one of {', '.join(ACTIVATIONS)}.")
 
 
-def numbers_in(function: object) -> int:
-    """Trained numbers of a function, which has some if it is a module."""
-    return sum(parameter.numel() for parameter in function.parameters()) if isinstance(function, nn.Module) else 0
+def numbers_in(module: nn.Module) -> int:
+    """Parameters of a module, shared ones once."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def linear_cost(layer: nn.Linear) -> Cost:

@@ -153,7 +153,7 @@ class EdgeLayer(nn.Module):
         parameters = edges * self.basis.size + numbers_in(self.basis)
         flops = self.in_features * self.basis.flops + 2 * edges * self.basis.size
         if self.base is not None:
-            parameters += edges + numbers_in(self.base)
+            parameters += edges
             flops += self.in_features * activation_flops(self.base) + 2 * edges
         if self.norm is not None:
             parameters += 2 * self.in_features

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from classical.basis import Basis, mean_square
 from classical.checks import checked_size
-from classical.cost import Cost
+from classical.cost import Cost, numbers_in
 from classical.fourier import Fourier
 
 
@@ -89,7 +89,7 @@ class KArAt(nn.Module):
         """Parameters and operations for one sample, by formula."""
         functions, scores = self.tokens * self.basis.size, self.heads * self.tokens**2
         parameters = self.heads * self.rank * (functions + self.tokens)
-        parameters += sum(parameter.numel() for parameter in self.basis.parameters())
+        parameters += numbers_in(self.basis)
         return Cost(parameters, scores * (self.basis.flops + 2 * self.rank * (self.basis.size + 1)))
 
     def extra_repr(self) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from classical.checks import Activation, check_features, checked_activation, checked_widths
-from classical.cost import NORM_FLOPS, Cost, Costed, activation_flops, linear_cost, numbers_in
+from classical.cost import NORM_FLOPS, Cost, Costed, activation_flops, linear_cost
 
 
 class MLP(nn.Module):
@@ -102,7 +102,7 @@ class MLP(nn.Module):
     def _activation_cost(self) -> Cost:
         if self.nodewise is None:
             operations = sum(self.widths[1:-1]) * activation_flops(self.activation)
-            return Cost(numbers_in(self.activation), operations, operations)
+            return Cost(0, operations, operations)
         costs = [module.cost() for module in self.nodewise if isinstance(module, Costed)]
         if len(costs) < len(self.nodewise):
             raise ValueError(f"The operations of {self.nodewise} are not known: give each of them a method `cost()`.")

@@ -100,7 +100,7 @@ class Nodewise(nn.Module):
         if isinstance(self.basis, BSpline) and self.base is None:
             published = round(self.features * spline_node_flops(self.basis.grid_size, self.basis.degree))
         if self.base is not None:
-            parameters += self.features + numbers_in(self.base)
+            parameters += self.features
             operations += activation_flops(self.base) + 2
         return Cost(parameters, self.features * operations, published)
 
